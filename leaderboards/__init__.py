@@ -1,0 +1,1 @@
+"""Leaderboards: verdicts in, tables with confidence intervals out."""

@@ -1,0 +1,1 @@
+"""Alignment methods, one file each: what is done to a model."""

@@ -1,0 +1,1 @@
+"""Alignment data: Basic, Mirror and Parallel sets (RRS paper, section 4)."""

@@ -1,0 +1,1 @@
+"""Judges: a response in, a verdict out; one file a judge."""

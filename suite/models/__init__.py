@@ -1,0 +1,1 @@
+"""Large audio language models: one interface, one small file a family."""

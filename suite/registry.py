@@ -1,0 +1,144 @@
+"""Names to methods, tasks, models and judges.
+
+Three ways in, one way out:
+
+* built in: every module of `greaves.methods`, `greaves.tasks`, `greaves.models` and
+  `greaves.judges` is imported the first time its registry is asked, so that adding a method is
+  adding one file;
+* from an installed package: an entry point in the group `greaves.methods` (or `.tasks`, `.models`,
+  `.judges`);
+* from a script or notebook: the decorators `register_method` and so on.
+
+A name that is taken raises: nothing is ever silently replaced.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from greaves.errors import RegistryError
+
+if TYPE_CHECKING:
+    from greaves.judges.base import Judge
+    from greaves.method import AlignmentMethod
+    from greaves.models.base import LALM
+    from greaves.task import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered thing: its name, the thing, and the module it came from."""
+
+    name: str
+    target: T
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring, without its full stop."""
+        return (inspect.getdoc(self.target) or "").split("\n", 1)[0].rstrip(".")
+
+
+class Registry(Generic[T]):
+    """Names of one kind of thing.
+
+    Args:
+        kind: what messages call it, e.g. "method".
+        package: built-in package whose modules register themselves when imported; also the
+            entry-point group that other packages use.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self._entries: dict[str, Entry[T]] = {}
+        self._broken: dict[str, str] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that registers its target under `name`. Raises RegistryError if it is taken."""
+
+        def decorate(target: T) -> T:
+            self._add(name, target)
+            return target
+
+        return decorate
+
+    def get(self, name: str) -> T:
+        """The thing called `name`. Raises RegistryError, with the nearest names, if there is none."""
+        self._load()
+        if name in self._entries:
+            return self._entries[name].target
+        if name in self._broken:
+            raise RegistryError(
+                f"{self.kind} {name!r} could not be loaded: {self._broken[name]}",
+                do="repair or uninstall the package that provides it",
+            )
+        near = difflib.get_close_matches(name, self._entries, n=1)
+        raise RegistryError(
+            f"unknown {self.kind} {name!r}",
+            do=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names())}",
+        )
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return [entry.name for entry in self.entries()]
+
+    def entries(self) -> list[Entry[T]]:
+        """All entries, sorted by name."""
+        self._load()
+        return sorted(self._entries.values(), key=lambda entry: entry.name)
+
+    def broken(self) -> dict[str, str]:
+        """Entry points that could not be loaded, with the reason."""
+        self._load()
+        return dict(self._broken)
+
+    def _add(self, name: str, target: T, source: str = "") -> None:
+        source = source or getattr(target, "__module__", "")
+        present = self._entries.get(name)
+        if present is not None and present.target is not target:
+            raise RegistryError(
+                f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}",
+                do="rename one of them",
+            )
+        if present is None:
+            self._entries[name] = Entry(name, target, source)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.ispkg:
+                importlib.import_module(f"{self.package}.{module.name}")
+        for point in importlib.metadata.entry_points(group=self.package):
+            try:
+                target = point.load()
+            except RegistryError:
+                self._loaded = False
+                raise
+            except Exception as error:  # a stranger's package must not break ours
+                self._broken[point.name] = f"{type(error).__name__}: {error}"
+            else:
+                self._add(point.name, target, point.value.partition(":")[0])
+
+
+methods: Registry[type[AlignmentMethod[Any]]] = Registry("method", "greaves.methods")
+tasks: Registry[type[Task]] = Registry("task", "greaves.tasks")
+models: Registry[Callable[..., LALM]] = Registry("model", "greaves.models")
+judges: Registry[type[Judge]] = Registry("judge", "greaves.judges")
+
+register_method = methods.register
+register_task = tasks.register
+register_model = models.register
+register_judge = judges.register

@@ -1,0 +1,1 @@
+"""Speech: clips in (load, resample, check), voices out (text-to-speech)."""

@@ -1,0 +1,1 @@
+"""Tasks, one file a benchmark: what a model is asked."""
