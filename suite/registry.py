@@ -119,8 +119,7 @@ class Registry(Generic[T]):
         self._loaded = True
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
-            if not module.ispkg:
-                importlib.import_module(f"{self.package}.{module.name}")
+            importlib.import_module(f"{self.package}.{module.name}")
         for point in importlib.metadata.entry_points(group=self.package):
             try:
                 target = point.load()

@@ -1,0 +1,111 @@
+"""Alignment data: questions, harmful and benign, spoken, that methods learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from greaves.errors import DataError
+from greaves.records import Record, content_hash
+from greaves.speech.clips import clip_hash
+from greaves.task import field, inside, read_json_lines
+
+PAIRS = "pairs.jsonl"
+
+
+class AlignmentItem(Record):
+    """One question of an alignment set.
+
+    Attributes:
+        id: unique within the set.
+        kind: harmful or benign.
+        pair: joins a harmful question to its benign mirror; "" where there is none.
+        category: harm category.
+        text: the question in words.
+        clip: path of the clip that speaks it.
+        response: a response to learn (Basic only).
+    """
+
+    id: str
+    kind: Literal["harmful", "benign"]
+    pair: str = ""
+    category: str = ""
+    text: str
+    clip: str
+    response: str | None = None
+
+
+@dataclass(frozen=True)
+class AlignmentData:
+    """A set: Basic, Mirror or Parallel (RRS, section 4).
+
+    Attributes:
+        kind: which of the three.
+        items: in the file's order.
+    """
+
+    kind: str
+    items: tuple[AlignmentItem, ...]
+
+    @property
+    def harmful(self) -> list[AlignmentItem]:
+        """The harmful questions."""
+        return [item for item in self.items if item.kind == "harmful"]
+
+    @property
+    def benign(self) -> list[AlignmentItem]:
+        """The benign questions."""
+        return [item for item in self.items if item.kind == "benign"]
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of all texts and clips; not of where they lie."""
+        rows = [
+            [item.model_dump(exclude={"clip"}, mode="json"), clip_hash(item.clip)]
+            for item in self.items
+        ]
+        return content_hash({"kind": self.kind, "items": rows})
+
+
+def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
+    """Read a set: `pairs.jsonl` and its clips.
+
+    Lines of `pairs.jsonl` are `{id, kind, pair, category, prompt, path}` (prompt and path as in the
+    authors' released files), with `response` in Basic.
+
+    Args:
+        folder: the set's folder.
+        kind: basic, mirror or parallel.
+
+    Raises:
+        DataError: a file, field or clip is missing, or a path leaves the folder.
+    """
+    items: list[AlignmentItem] = []
+    seen: set[str] = set()
+    for where, row in read_json_lines(folder / PAIRS):
+        which = field(row, "kind", where)
+        if which not in ("harmful", "benign"):
+            raise DataError(f"kind is {which!r}, not harmful or benign", where=where)
+        name = field(row, "id", where)
+        if name in seen:
+            raise DataError(f"id {name!r} occurs twice", where=where)
+        seen.add(name)
+        clip = inside(folder, field(row, "path", where), where)
+        if not clip.is_file():
+            raise DataError(f"clip {row['path']!r} is missing", where=where)
+        items.append(
+            AlignmentItem(
+                id=name,
+                kind="harmful" if which == "harmful" else "benign",
+                pair=str(row.get("pair", "")),
+                category=row.get("category", ""),
+                text=field(row, "prompt", where),
+                clip=str(clip),
+                response=row.get("response"),
+            )
+        )
+    if not items:
+        raise DataError("the set is empty", where=str(folder / PAIRS))
+    return AlignmentData(kind, tuple(items))

@@ -1,0 +1,224 @@
+"""The command line: `greaves ...`.
+
+Commands of other parts (leaderboards, plug-ins) are mounted by the entry-point group
+`greaves.commands`, so that nothing here depends on them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from greaves import __version__, registry
+from greaves.errors import GreavesError
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+app = typer.Typer(
+    name="greaves",
+    help="Evaluate and align large audio language models (LALMs).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+pocket = typer.Typer(help="The embedded pocket LALM: train it, check it.", no_args_is_help=True)
+new = typer.Typer(help="Write a skeleton of your own.", no_args_is_help=True)
+app.add_typer(pocket, name="pocket")
+app.add_typer(new, name="new")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"greaves {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    os.environ["GREAVES_DEBUG"] = "1" if debug else ""
+
+
+@app.command("run")
+def run_command(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged one.")],
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: runs/<name of the recipe>.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put an earlier run aside and start over.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this model, method or task; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe, or carry on where the last run stopped."""
+    from greaves.recipe import find_recipe, read_plan
+
+    plan = read_plan(find_recipe(recipe))
+    folder = run_dir or Path("runs") / plan.recipe.name
+    if dry_run:
+        _show_plan(plan, folder, as_json)
+        return
+    from greaves.runner import run
+
+    report = run(plan, folder, fresh=fresh, only=only or ())
+    if as_json:
+        print(json.dumps({"run": str(folder), "asked": report.asked, "found": report.found}))
+    else:
+        print(f"{report.asked} responses asked for, {report.found} found from before, in {folder}")
+        print(f"next: greaves leaderboard {folder}")
+
+
+def _show_plan(plan: Any, folder: Path, as_json: bool) -> None:
+    rows = [
+        {
+            "model": cell.model.shown,
+            "method": cell.method.shown,
+            "seed": cell.seed,
+            "tasks": len(plan.tasks),
+            "responses": sum(
+                len(task().questions(plan.task_data(task))) * plan.benchmark(task).samples
+                for task in plan.tasks
+            ),
+        }
+        for cell in plan.cells
+    ]
+    _show(rows, as_json)
+    if not as_json:
+        print(f"would run {len(rows)} cells into {folder}")
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ["nothing"]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Console().render_str(str(value), markup=False) for value in row.values()))
+    Console().print(table)
+
+
+def _listing(names: registry.Registry[Any], as_json: bool) -> None:
+    rows = [
+        {"name": entry.name, "summary": entry.summary, "from": entry.source}
+        for entry in names.entries()
+    ]
+    rows += [
+        {"name": name, "summary": f"could not be loaded: {reason}", "from": ""}
+        for name, reason in names.broken().items()
+    ]
+    _show(rows, as_json)
+
+
+@app.command()
+def methods(as_json: AsJson = False) -> None:
+    """List the alignment methods."""
+    _listing(registry.methods, as_json)
+
+
+@app.command()
+def tasks(
+    as_json: AsJson = False,
+    lm_eval_path: Annotated[
+        bool, typer.Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
+    ] = False,
+) -> None:
+    """List the tasks."""
+    if lm_eval_path:
+        import greaves.tasks.lm_eval_yaml as folder
+
+        print(Path(folder.__path__[0]).resolve())
+        return
+    _listing(registry.tasks, as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the models."""
+    _listing(registry.models, as_json)
+
+
+@app.command()
+def judges(as_json: AsJson = False) -> None:
+    """List the judges."""
+    _listing(registry.judges, as_json)
+
+
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """List the packaged recipes."""
+    from greaves.recipe import find_recipe, packaged, read_plan
+
+    plans = {name: read_plan(find_recipe(name)) for name in packaged()}
+    rows = [
+        {"name": name, "cells": len(plan.cells), "tasks": len(plan.tasks)}
+        for name, plan in plans.items()
+    ]
+    _show(rows, as_json)
+
+
+@app.command(
+    "lm-eval",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def lm_eval_command(context: typer.Context) -> None:
+    """lm-eval's own command line, with `--model greaves` known to it."""
+    from greaves.harness import command_line
+
+    command_line(context.args)
+
+
+def _mount_commands() -> None:
+    for point in importlib.metadata.entry_points(group="greaves.commands"):
+        command = point.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=point.name)
+        else:
+            app.command(point.name)(command)
+
+
+def main() -> None:
+    """Entry point: 0 done, 2 a mistake of the user's, 1 one of ours, 130 interrupted."""
+    try:
+        _mount_commands()
+        app()
+    except GreavesError as error:
+        _stop(f"greaves: {error}", 2, error)
+    except KeyboardInterrupt:
+        print("greaves: interrupted; run the same command again to carry on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        line = " ".join(str(error).split())[:300]
+        _stop(
+            f"greaves: internal error: {type(error).__name__}: {line}; --debug shows where",
+            1,
+            error,
+        )
+
+
+def _stop(line: str, status: int, error: Exception) -> None:
+    if os.environ.get("GREAVES_DEBUG"):
+        raise error
+    print(line, file=sys.stderr)
+    sys.exit(status)

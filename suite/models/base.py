@@ -1,0 +1,136 @@
+"""LALM: the one small interface over every family of large audio language models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One user turn that a model answers, as text, speech, or both.
+
+    Attributes:
+        text: the user's text beside the clip, or the whole turn; None for audio-only.
+        clip: path of the clip; None for text-only.
+        system: system prompt; None means none at all (no family default is inserted).
+        reply: beginning of the assistant's own turn, which the model continues.
+    """
+
+    text: str | None = None
+    clip: str | None = None
+    system: str | None = None
+    reply: str = ""
+
+    def with_system(self, system: str) -> Conversation:
+        """The same turn under a system prompt; an existing one is kept in front of it."""
+        joined = f"{self.system}\n{system}" if self.system else system
+        return replace(self, system=joined)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn.
+
+    Attributes:
+        n: responses per question (AIAH: 5).
+        temperature: 0 is greedy decoding. Default 1.0 (RRS code).
+        top_p: nucleus; 1.0 keeps all tokens. Default 1.0 (RRS code).
+        max_new_tokens: a response that reaches it is marked truncated.
+        seed: base of every sample's own seed.
+    """
+
+    n: int = 5
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One generated text; `truncated` if it ran into `max_new_tokens`."""
+
+    text: str
+    truncated: bool
+
+
+class LALM(ABC):
+    """A large audio language model.
+
+    Attributes:
+        name: name in recipes and tables, e.g. "pocket".
+        revision: revision of the weights, as the hub or the maker calls it.
+        fingerprint: hash of weights, configuration and processor; part of every response's key.
+    """
+
+    name: str
+    revision: str
+    fingerprint: str
+
+    @abstractmethod
+    def render(self, conversation: Conversation) -> str:
+        """The exact prompt text the model reads, audio placeholders included."""
+
+    @abstractmethod
+    def respond(
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[list[Generated]]:
+        """Answer every conversation once per seed.
+
+        A sample depends on its conversation and its own seed only, not on what else is in the
+        batch (up to ties in floating point), so that a resumed run draws what it would have drawn.
+
+        Args:
+            conversations: [batch] turns, modes mixed freely.
+            sampling: temperature, top_p, max_new_tokens (`n` and `seed` are not used here).
+            seeds: [batch][samples] seeds.
+
+        Returns:
+            [batch][samples] texts, special tokens removed.
+        """
+
+    @abstractmethod
+    def representations(
+        self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        """Hidden states at the last prompt position.
+
+        Args:
+            conversations: [batch] turns.
+            layers: decoder layers counted from 1; None means the last one only.
+
+        Returns:
+            [batch, layers, hidden_size] in float32; the last layer's is taken after the final norm,
+            which is what the output head reads to predict the first response token.
+        """
+
+    @property
+    @abstractmethod
+    def decoder_layers(self) -> int:
+        """Number of the language model's layers."""
+
+    @property
+    @abstractmethod
+    def refusal_token_id(self) -> int:
+        """Id of the refusal token "I" (RRS, section 4), looked up in the tokenizer."""
+
+    @abstractmethod
+    def output_row(self, token_id: int) -> Tensor:
+        """Row of the output head for `token_id`, [hidden_size] in float32: w_I for the refusal
+        token."""
+
+    @abstractmethod
+    def attach_adapter(self, folder: str) -> AbstractContextManager[None]:
+        """Put a saved LoRA adapter on the language model; leaving the context takes it off."""
+
+    @abstractmethod
+    def attach_system_prompt(self, text: str) -> AbstractContextManager[None]:
+        """Put `text` into the system turn of every conversation until the context is left."""

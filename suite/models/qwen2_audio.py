@@ -1,0 +1,88 @@
+"""Qwen2-Audio (Chu et al., 2024): Whisper-style audio tower, linear projector, Qwen2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+
+from greaves.errors import ModelError
+from greaves.models.base import Conversation
+from greaves.models.transformers_lalm import TransformersLALM, folder_fingerprint
+from greaves.registry import register_model
+
+
+class Qwen2Audio(TransformersLALM):
+    """Qwen2-Audio and every checkpoint of its architecture."""
+
+    audio_token = "<|AUDIO|>"  # noqa: S105 - a token of the vocabulary
+
+    def render(self, conversation: Conversation) -> str:
+        """The processor's own chat template, with the system turn made explicit."""
+        content: list[dict[str, str]] = []
+        if conversation.clip is not None:
+            content.append({"type": "audio", "audio_url": conversation.clip})
+        if conversation.text is not None:
+            content.append({"type": "text", "text": conversation.text})
+        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if conversation.system is not None:
+            turns.insert(0, {"role": "system", "content": conversation.system})
+        text: str = self.processor.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=False
+        )
+        return text + conversation.reply
+
+    def audio_inputs(self, waves: list[Any]) -> dict[str, Any]:
+        """One clip a prompt, placeholders expanded by the processor."""
+        tokens = [f"<|audio_bos|>{self.audio_token}<|audio_eos|>"] * len(waves)
+        rate = self.processor.feature_extractor.sampling_rate
+        inputs: dict[str, Any] = self.processor(
+            text=tokens, audio=waves, sampling_rate=rate, return_tensors="pt", padding=True
+        )
+        return dict(inputs)
+
+
+def load_folder(name: str, folder: Path, *, device: str | None, dtype: str) -> Qwen2Audio:
+    """Load a Qwen2-Audio checkpoint from a local folder.
+
+    Args:
+        name: name in recipes and tables.
+        folder: what `save_pretrained` wrote.
+        device: "cpu", "cuda", "cuda:1"; None takes the first GPU if there is one.
+        dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
+
+    Raises:
+        ModelError: the folder is missing or holds something else.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            "there is no config.json", where=str(folder), do="give the folder of a checkpoint"
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        network = Qwen2AudioForConditionalGeneration.from_pretrained(
+            folder, dtype=getattr(torch, dtype), **options
+        )
+        processor = AutoProcessor.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ModelError(f"not a Qwen2-Audio checkpoint ({reason})", where=str(folder)) from None
+    fingerprint = folder_fingerprint(folder)
+    return Qwen2Audio(
+        name,
+        network.to(device),
+        processor,
+        fingerprint=fingerprint,
+        revision=f"sha256:{fingerprint[:12]}",
+    )
+
+
+@register_model("qwen2-audio")
+def qwen2_audio(
+    path: str, name: str = "qwen2-audio", device: str | None = None, dtype: str = "bfloat16"
+) -> Qwen2Audio:
+    """Qwen2-Audio from a local checkpoint folder: `{model: qwen2-audio, path: ...}`."""
+    return load_folder(name, Path(path), device=device, dtype=dtype)

@@ -1,0 +1,78 @@
+"""Sampling that depends on a sample's own seed, not on the batch it happens to be in.
+
+Drawing from softmax(logits / T) equals taking the argmax of logits / T + g with g ~ Gumbel(0, 1)
+(Gumbel-max). Here g is a pure function of (seed, step, token), so that batches can be cut, resumed
+and mixed at will, and two methods that are compared see the same noise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, TopPLogitsWarper
+
+from greaves.models.base import Sampling
+
+def _signed(number: int) -> int:
+    """The low 64 bits of `number` as int64 holds them."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """splitmix64 finaliser on int64 with wrap-around (Steele, Lea and Flood, 2014)."""
+    x = (x ^ _shift_right(x, 30)) * _MIX_1
+    x = (x ^ _shift_right(x, 27)) * _MIX_2
+    return x ^ _shift_right(x, 31)
+
+
+def uniform(seeds: Tensor, step: int, size: int) -> Tensor:
+    """Uniform numbers in (0, 1), the same on every device.
+
+    Args:
+        seeds: [batch] int64.
+        step: position in the response, from 0.
+        size: numbers per row.
+
+    Returns:
+        [batch, size] float64.
+    """
+    rows = _mix(_mix(seeds + _GAMMA) + _signed((step + 1) * _GAMMA))
+    columns = torch.arange(1, size + 1, device=seeds.device, dtype=torch.int64) * _GAMMA
+    bits = _shift_right(_mix(rows[:, None] + columns[None, :]), 11)
+    return (bits.to(torch.float64) + 0.5) * 2.0**-53
+
+
+class SeededGumbel(LogitsProcessor):  # type: ignore[misc]
+    """Turns greedy decoding into sampling with one seed a row.
+
+    Args:
+        seeds: [rows] one seed per sequence being generated.
+        prompt_length: tokens before the first generated one.
+        sampling: temperature and top_p.
+    """
+
+    def __init__(self, seeds: list[int], prompt_length: int, sampling: Sampling) -> None:
+        self.seeds = torch.tensor(seeds, dtype=torch.int64)
+        self.prompt_length = prompt_length
+        self.temperature = sampling.temperature
+        self.top_p = TopPLogitsWarper(sampling.top_p) if sampling.top_p < 1 else None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """[rows, vocabulary] scores with the noise of this step added."""
+        if self.temperature == 0:
+            return scores
+        scores = scores.float() / self.temperature
+        if self.top_p is not None:
+            scores = self.top_p(input_ids, scores)
+        self.seeds = self.seeds.to(scores.device)
+        u = uniform(self.seeds, input_ids.shape[1] - self.prompt_length, scores.shape[1])
+        return scores - torch.log(-torch.log(u)).to(scores.dtype)

@@ -1,0 +1,323 @@
+"""Recipes: YAML in, a validated plan out.
+
+A recipe says which models meet which methods under which seeds, and which tasks each such cell
+answers. It is checked once, here, before anything is loaded or launched.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from greaves import registry
+from greaves.alignment_data.sets import AlignmentData, load_alignment_data
+from greaves.data_folders import data_folder
+from greaves.errors import RecipeError, RegistryError
+from greaves.method import AlignmentMethod
+from greaves.models.base import Sampling
+from greaves.records import content_hash
+from greaves.task import Task
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSpec(_Strict):
+    """A model: its registered name, the name shown in tables, and what its loader takes."""
+
+    model: str
+    name: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """Name in tables."""
+        return self.name or self.model
+
+
+class MethodSpec(_Strict):
+    """A method: its registered name, the name shown in tables, and its config."""
+
+    method: str
+    name: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """Name in tables."""
+        return self.name or self.method
+
+
+class BenchmarkSpec(_Strict):
+    """Data, judge and sampling of one benchmark's tasks."""
+
+    data: str
+    judge: str
+    samples: int = Field(5, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(128, ge=1)
+    sampling_seed: int = 0
+
+    @property
+    def sampling(self) -> Sampling:
+        """As models take it."""
+        return Sampling(
+            self.samples, self.temperature, self.top_p, self.max_new_tokens, self.sampling_seed
+        )
+
+
+class Recipe(_Strict):
+    """What a recipe file holds. See docs/recipes.md for every field."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    label: str = ""
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    alignment_data: dict[str, str] = Field(default_factory=dict)
+    benchmarks: dict[str, BenchmarkSpec] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    batch_size: int = Field(16, ge=1)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _short_models(cls, value: Any) -> Any:
+        return _from_names(value, "model")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _short_methods(cls, value: Any) -> Any:
+        return _from_names(value, "method")
+
+
+def _from_names(value: Any, key: str) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [{key: item} if isinstance(item, str) else item for item in value]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the matrix: a model, a method with its config, and a training seed."""
+
+    model: ModelSpec
+    method: MethodSpec
+    aligner: AlignmentMethod[Any]
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.model.shown} / {self.method.shown} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe whose names, configs and folders have been found to exist.
+
+    Attributes:
+        recipe: as written.
+        source: where it was read from.
+        cells: in the order in which they run, vanilla first: all NSI needs it.
+        tasks: the tasks every cell answers.
+    """
+
+    recipe: Recipe
+    source: Path
+    cells: tuple[Cell, ...]
+    tasks: tuple[type[Task], ...]
+
+    @property
+    def hash(self) -> str:
+        """Hash of the recipe as validated."""
+        return content_hash(self.recipe.model_dump(mode="json"))
+
+    def benchmark(self, task: type[Task]) -> BenchmarkSpec:
+        """Data, judge and sampling of a task."""
+        return self.recipe.benchmarks[task.benchmark]
+
+    def task_data(self, task: type[Task]) -> Path:
+        """Folder a task reads."""
+        part = task.benchmark.replace("-", "_")
+        return data_folder(self.benchmark(task).data, part, self.source.parent)
+
+    def alignment_data(self, kind: str) -> AlignmentData:
+        """Load the alignment set of one kind."""
+        name = self.recipe.alignment_data[kind]
+        return load_alignment_data(data_folder(name, kind, self.source.parent), kind)
+
+
+def packaged() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("greaves.recipes")
+    return sorted(
+        item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")
+    )
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe file, by path or by the name of a packaged one.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise RecipeError("there is no such recipe file", where=name)
+        return path
+    known = packaged()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"packaged ones: {', '.join(known)}"
+        raise RecipeError(f"unknown recipe {name!r}", do=f"give a file, or a packaged name; {hint}")
+    return Path(str(resources.files("greaves.recipes") / f"{name}.yaml"))
+
+
+def read_plan(path: Path) -> Plan:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: it is not YAML, a field is wrong, or a name is unknown; the message names file,
+            line and field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot be read ({error})", where=str(path)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(
+            f"not YAML ({getattr(error, 'problem', None) or error})", where=where
+        ) from None
+    if not isinstance(content, dict):
+        raise RecipeError("a recipe is a mapping of fields", where=str(path))
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise _explain(path, node, error, Recipe) from None
+    return _Checker(path, node, recipe).plan()
+
+
+class _Checker:
+    """Looks up every name of a recipe and says where a wrong one stands."""
+
+    def __init__(self, path: Path, node: Any, recipe: Recipe) -> None:
+        self.path, self.node, self.recipe = path, node, recipe
+
+    def plan(self) -> Plan:
+        recipe = self.recipe
+        for index, model in enumerate(recipe.models):
+            self._known(registry.models, model.model, ("models", index))
+        tasks = tuple(
+            self._known(registry.tasks, name, ("tasks", index))
+            for index, name in enumerate(recipe.tasks)
+        )
+        for task in tasks:
+            if task.benchmark not in recipe.benchmarks:
+                self._fail(f"task {task.name!r} needs benchmarks.{task.benchmark}", ("benchmarks",))
+        for name, benchmark in recipe.benchmarks.items():
+            self._known(registry.judges, benchmark.judge, ("benchmarks", name, "judge"))
+        self._unique([model.shown for model in recipe.models], "models")
+        self._unique([method.shown for method in recipe.methods], "methods")
+        self._unique(list(recipe.tasks), "tasks")
+        aligners = [self._aligner(index, spec) for index, spec in enumerate(recipe.methods)]
+        return Plan(recipe, self.path, tuple(self._cells(aligners)), tasks)
+
+    def _cells(self, aligners: list[AlignmentMethod[Any]]) -> Iterator[Cell]:
+        order = sorted(
+            zip(self.recipe.methods, aligners, strict=True),
+            key=lambda item: item[0].method != "vanilla",
+        )
+        for model in self.recipe.models:
+            for spec, aligner in order:
+                seeds = self.recipe.seeds if aligner.requires.gradients else self.recipe.seeds[:1]
+                for seed in seeds:
+                    yield Cell(model, spec, aligner, seed)
+
+    def _aligner(self, index: int, spec: MethodSpec) -> AlignmentMethod[Any]:
+        where = ("methods", index)
+        method: type[AlignmentMethod[Any]] = self._known(registry.methods, spec.method, where)
+        kind = method.requires.data
+        if kind is not None and kind not in self.recipe.alignment_data:
+            self._fail(f"method {spec.method!r} needs alignment_data.{kind}", where)
+        try:
+            return method(method.Config.model_validate(spec.config))
+        except ValidationError as error:
+            config = (*where, "config")
+            raise _explain(self.path, self.node, error, method.Config, config) from None
+
+    def _known(self, names: registry.Registry[Any], name: str, where: tuple[str | int, ...]) -> Any:
+        try:
+            return names.get(name)
+        except RegistryError as error:
+            raise RecipeError(
+                error.what, where=_where(self.path, self.node, where), do=error.do
+            ) from None
+
+    def _unique(self, names: Sequence[str], field: str) -> None:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self._fail(f"{name!r} occurs twice; give one a `name` of its own", (field, index))
+
+    def _fail(self, what: str, where: tuple[str | int, ...]) -> None:
+        raise RecipeError(what, where=_where(self.path, self.node, where))
+
+
+def _explain(
+    path: Path,
+    node: Any,
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: tuple[str | int, ...] = (),
+) -> RecipeError:
+    first = error.errors()[0]
+    location = (*prefix, *first["loc"])
+    what, do = first["msg"].lower(), ""
+    if first["type"] == "extra_forbidden":
+        what = f"unknown field {location[-1]!r}"
+        fields = _fields_at(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(location[-1]), fields, n=1)
+        do = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+    elif first["type"] == "missing":
+        what = f"field {location[-1]!r} is missing"
+    return RecipeError(what, where=_where(path, node, location), do=do)
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    inner = {"models": ModelSpec, "methods": MethodSpec, "benchmarks": BenchmarkSpec}
+    if model is Recipe and location:
+        model = inner.get(str(location[0]), model)
+    return sorted(model.model_fields)
+
+
+def _where(path: Path, node: Any, location: Sequence[str | int]) -> str:
+    """`file:line: field[0].field`, as near as the file has it."""
+    shown, line = "", 1
+    for part in location:
+        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)
+        child = _child(node, part)
+        if child is not None:
+            line, node = child
+    return f"{path}:{line}: {shown}" if shown else str(path)
+
+
+def _child(node: Any, part: str | int) -> tuple[int, Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        value = node.value[part]
+        return value.start_mark.line + 1, value
+    return None

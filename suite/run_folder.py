@@ -1,0 +1,168 @@
+"""The run folder: where a run leaves what it did, for a person and for the next run.
+
+    runs/pocket/
+      run.json                         what was asked: recipe, label, versions, hashes
+      leaderboard.{md,csv,json}
+      cells/<model>/<method>/seed-<n>/
+        cell.json                      what was run: hashes of model, defence and data
+        questions.jsonl                what was put to the model, with the keys of the answers
+        responses.jsonl                append-only
+        verdicts.<judge>.jsonl         append-only
+        defences/<hash>/               the artefact that the method left behind
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from greaves.errors import StoreError
+from greaves.records import Question, Record, Response, Verdict
+from greaves.store import Ledger, read_lines, write_json, write_text
+
+FORMAT = 1
+"""Version of this layout, written to run.json."""
+
+
+class AskedQuestion(Record):
+    """A question as a cell put it to its model, and the keys of the responses it is to get."""
+
+    question: Question
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was run.
+
+    Attributes:
+        name: name of the recipe.
+        label: "pocket", or whatever the recipe wants printed beside every number.
+        hashes: what was run -> its hash (recipe, each model, each defence, alignment data).
+    """
+
+    name: str
+    label: str
+    hashes: dict[str, str]
+
+
+class CellFolder:
+    """One cell's part of the run folder: model x method x seed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def defences(self) -> Path:
+        """Folder of the saved defences, one a request hash."""
+        return self.path / "defences"
+
+    def responses(self) -> Ledger[Response]:
+        """The responses so far, ready to be appended to."""
+        return Ledger(self.path / "responses.jsonl", Response)
+
+    def verdicts(self, judge: str) -> Ledger[Verdict]:
+        """The verdicts of one judge (name or name@version) so far."""
+        return Ledger(self.path / f"verdicts.{judge.partition('@')[0]}.jsonl", Verdict)
+
+    def write_questions(self, asked: Iterable[AskedQuestion]) -> None:
+        """Replace the list of what this cell asks."""
+        write_text(
+            self.path / "questions.jsonl", "".join(f"{item.to_line()}\n" for item in asked)
+        )
+
+    def questions(self) -> list[AskedQuestion]:
+        """What this cell asks, as of its last start."""
+        return read_lines(self.path / "questions.jsonl", AskedQuestion)
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Replace cell.json."""
+        write_json(self.path / "cell.json", facts)
+
+    def facts(self) -> dict[str, Any]:
+        """cell.json, or nothing if the cell has not started."""
+        return _read_json(self.path / "cell.json")
+
+    def current_responses(self) -> list[Response]:
+        """Responses that belong to what the cell asks now; stale lines are left out."""
+        keys = {key for item in self.questions() for key in item.keys}
+        found = read_lines(self.path / "responses.jsonl", Response)
+        return [item for item in found if item.key in keys]
+
+    def current_verdicts(self) -> list[Verdict]:
+        """The last verdict of each judge on every response that is current."""
+        keys = {key for item in self.questions() for key in item.keys}
+        last: dict[tuple[str, str], Verdict] = {}
+        for path in sorted(self.path.glob("verdicts.*.jsonl")):
+            for verdict in read_lines(path, Verdict):
+                if verdict.key in keys:
+                    last[verdict.judge, verdict.key] = verdict
+        return list(last.values())
+
+
+class RunFolder:
+    """A run folder on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """A folder that holds a run.
+
+        Raises:
+            StoreError: there is none, or it is of a layout this version does not know.
+        """
+        if not (path / "run.json").is_file():
+            raise StoreError(
+                "there is no run in this folder", where=str(path), do="start one: greaves run"
+            )
+        version = _read_json(path / "run.json").get("format")
+        if version != FORMAT:
+            raise StoreError(
+                f"the run has layout {version}, this Greaves reads {FORMAT}", where=str(path)
+            )
+        return cls(path)
+
+    def cell(self, model: str, method: str, seed: int) -> CellFolder:
+        """The folder of one cell."""
+        return CellFolder(self.path / "cells" / model / method / f"seed-{seed}")
+
+    def cells(self) -> Iterator[CellFolder]:
+        """All cells of the recipe that have started, in the recipe's order."""
+        for model, method, seed in _read_json(self.path / "run.json").get("cells", []):
+            cell = self.cell(model, method, seed)
+            if (cell.path / "cell.json").is_file():
+                yield cell
+
+    def verdicts(self) -> list[Verdict]:
+        """All current verdicts of all cells of the recipe."""
+        return [verdict for cell in self.cells() for verdict in cell.current_verdicts()]
+
+    def facts(self) -> RunFacts:
+        """What was run, for the foot of a table."""
+        run = _read_json(self.path / "run.json")
+        hashes: dict[str, str] = {"recipe": run["recipe_hash"]}
+        for cell in self.cells():
+            facts = cell.facts()
+            hashes[f"model {facts['model']}"] = facts["fingerprint"]
+            if facts.get("data_hash"):
+                hashes[f"data {facts['data']}"] = facts["data_hash"]
+            name = f"defence {facts['model']} {facts['method']} seed {facts['seed']}"
+            hashes[name] = facts["defence_hash"]
+        return RunFacts(name=run["name"], label=run["label"], hashes=hashes)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot be read as JSON ({error})", where=str(path)) from None
+    if not isinstance(content, dict):
+        raise StoreError("not a JSON object", where=str(path))
+    return content

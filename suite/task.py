@@ -1,0 +1,82 @@
+"""The contract of a task: what a model is asked."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from greaves.errors import DataError
+from greaves.records import Kind, Mode, Question
+
+
+class Task(ABC):
+    """A set of questions in one mode. Its docstring's first line is what `greaves tasks` prints.
+
+    Attributes:
+        name: name in recipes and tables.
+        version: changes whenever the task would ask differently.
+        benchmark: whose data it reads; a recipe gives data, judge and sampling per benchmark.
+        kind: harmful (ASR), benign (ORR) or chat (HS).
+        mode: how its questions reach the model.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    benchmark: ClassVar[str]
+    kind: ClassVar[Kind]
+    mode: ClassVar[Mode]
+
+    @abstractmethod
+    def questions(self, data: Path) -> list[Question]:
+        """Read the questions from a data folder in the benchmark's own layout.
+
+        Raises:
+            DataError: a file, field or clip is missing or broken.
+        """
+
+
+def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Lines of a JSON-lines data file as (where, object), where = "file:line".
+
+    Raises:
+        DataError: the file is missing, or a line is not a JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(
+            "there is no such file", where=str(path), do="check the data folder in the recipe"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", where=str(path)) from None
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"not JSON ({error})", where=where) from None
+        if not isinstance(row, dict):
+            raise DataError("not a JSON object", where=where)
+        rows.append((where, row))
+    return rows
+
+
+def field(row: dict[str, Any], name: str, where: str) -> str:
+    """A text field of a data row. Raises DataError if it is missing or not text."""
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise DataError(f"field {name!r} is missing or not text", where=where)
+    return value
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """A file named by a data row. Raises DataError if the path leaves the data folder."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise DataError(f"path {name!r} leaves the data folder", where=where, do="keep clips in it")
+    return path
