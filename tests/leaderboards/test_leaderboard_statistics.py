@@ -90,7 +90,7 @@ def test_interval_covers_while_the_response_level_interval_does_not() -> None:
     The spread of the questions' own rates (Beta(.3, .7)) makes responses correlate at .5, so 1,750
     responses are worth about 580; an interval that counts them as 1,750 is too narrow by 1.7.
     """
-    draw, runs, truth = np.random.default_rng(7), 400, 0.30
+    draw, runs, truth = np.random.default_rng(7), 250, 0.30
     by_question = by_response = 0
     for _ in range(runs):
         harmful = draw.binomial(5, draw.beta(0.3, 0.7, size=350))

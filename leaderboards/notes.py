@@ -1,0 +1,125 @@
+"""What a reader of the leaderboard must be told beside the numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from greaves.leaderboards.slices import VANILLA, Slice, by_model, nsi_tasks, sort_verdicts
+from greaves.leaderboards.table import LEVELS, PERCENT
+from greaves.records import Verdict
+
+ENOUGH = 10
+"""Below this many questions a nominal 95 % interval was seen to cover 88 % (simulated, ASR .30)."""
+
+_NAMED = 5  # missing questions named in one line
+
+
+def notes(verdicts: Iterable[Verdict]) -> list[str]:
+    """All notes on one table: `gaps`, too few questions, what is unscored, what has no NSI.
+
+    Raises:
+        GreavesError: as `sort_verdicts`.
+    """
+    slices = sort_verdicts(verdicts)
+    return [*_gaps(slices), *_few_questions(slices), *_bounds(slices), *_without_nsi(slices)]
+
+
+def gaps(verdicts: Iterable[Verdict]) -> list[str]:
+    """Cells (model x method x seed) that lack questions which other cells have scored responses to.
+
+    A task that no cell of a model has is not a gap: the model may not support the mode.
+
+    Raises:
+        GreavesError: as `sort_verdicts`.
+    """
+    return _gaps(sort_verdicts(verdicts))
+
+
+def _gaps(slices: list[Slice]) -> list[str]:
+    asked = _asked(slices)
+    lines = []
+    for (judge, model), group in by_model(slices).items():
+        cells = {(one.method, seed): None for one in group for seed in one.seeds}
+        by_task = {(one.method, one.key.task): one for one in group}
+        for task in dict.fromkeys(one.key.task for one in group):
+            whole = asked[judge, task]
+            for method, seed in cells:
+                found = by_task.get((method, task))
+                lacking = sorted(whole - set(found.per_question(seed) if found else ()))
+                if lacking:
+                    lines.append(
+                        f"{model}, {method}, seed {seed}, {task}: {len(whole) - len(lacking)} of "
+                        f"{len(whole)} questions scored by {judge} (missing: {_few(lacking)})"
+                    )
+    return lines
+
+
+def _asked(slices: list[Slice]) -> dict[tuple[str, str], set[str]]:
+    """(judge, task) -> ids of all questions that any cell has a scored response to."""
+    asked: dict[tuple[str, str], set[str]] = {}
+    for one in slices:
+        asked.setdefault((one.judge, one.key.task), set()).update(one.per_question())
+    return asked
+
+
+def _few_questions(slices: list[Slice]) -> list[str]:
+    return [
+        f"{task}: {len(ids)} questions scored by {judge}; intervals are too narrow below {ENOUGH}"
+        for (judge, task), ids in _asked(slices).items()
+        if len(ids) < ENOUGH
+    ]
+
+
+def _bounds(slices: list[Slice]) -> list[str]:
+    """Worst and best case of every slice with unscored responses, whatever those really were."""
+    lines = []
+    for one in slices:
+        responses, unscored = one.counts()
+        if unscored:
+            metric = LEVELS[one.key.kind]
+            low, high, unit = (1.0, 10.0, 1.0) if metric == "hs" else (0.0, PERCENT, PERCENT)
+            ends = [_filled(one, end, unit) for end in (low, high)]
+            lines.append(
+                f"{one.model}, {one.method}, {one.key.task}: {unscored} of {responses} responses "
+                f"unscored by {one.judge}; {metric.upper()} between {ends[0]:.2f} and "
+                f"{ends[1]:.2f}, whatever they were"
+            )
+    return lines
+
+
+def _filled(one: Slice, filler: float, unit: float) -> float:
+    """The metric if every unscored response counted `filler`."""
+    means = [
+        math.fsum(filler if math.isnan(value) else unit * value for value in values) / len(values)
+        for values in one.responses().values()
+    ]
+    return math.fsum(means) / len(means)
+
+
+def _without_nsi(slices: list[Slice]) -> list[str]:
+    lines = []
+    for judge in dict.fromkeys(one.judge for one in slices):
+        keys = {one.key for one in slices if one.judge == judge}
+        harmful, benign = nsi_tasks(keys)
+        kinds = {key.kind for key in keys}
+        if not {"harmful", "benign"} <= kinds:
+            continue  # nobody expects NSI of such a run
+        modes = {key.mode for key in keys if key.kind == "harmful"} - set(harmful)
+        lines += [
+            f"No NSI for {mode}: several harmful tasks, none named aiah-{mode} ({judge})"
+            for mode in sorted(modes)
+        ]
+        if benign is None:
+            lines.append(f"No NSI: several benign tasks, not one named aiah-* ({judge})")
+        lines += [
+            f"No NSI for {model}: no vanilla verdicts by {judge}"
+            for (name, model), group in by_model(slices).items()
+            if name == judge and all(one.method != VANILLA for one in group)
+        ]
+    return lines
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

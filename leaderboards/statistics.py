@@ -1,0 +1,200 @@
+"""Estimates with 95 % confidence intervals; the question is the sampling unit.
+
+The responses to one question are correlated, so that 350 questions with 5 responses each are 350
+draws, not 1,750: everything here takes one number a question and resamples questions. Intervals are
+bias-corrected and accelerated bootstrap intervals (BCa; Efron 1987) from `scipy.stats.bootstrap`.
+Training seeds are not resampled: an interval holds for the seeds that were run.
+
+Where nothing varies the bootstrap knows nothing. The interval then comes from Clopper and Pearson
+(1934): after 0 exceptions in n questions, at most a share u of all questions are exceptions, and an
+exception lies at worst at the end of the metric's range. At 0 % and 100 % this is the
+Clopper-Pearson interval itself.
+
+Units: shares from 0 to 1, differences of shares from -1 to 1, helpfulness scores from 1 to 10; the
+table turns shares into percent.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest, bootstrap
+
+CONFIDENCE = 0.95
+DEFAULT_SEED = 20250526
+N_RESAMPLES = 4000
+
+_SAME = 1e-9  # values that differ by less differ only by rounding
+_SHARE, _SCORE, _DIFFERENCE, _NET = (0.0, 1.0), (1.0, 10.0), (-1.0, 1.0), (-2.0, 2.0)
+
+Vector = NDArray[np.float64]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate and the two ends of its 95 % interval; NaN where there is no data."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Estimate:
+        """The same estimate in another unit, such as percent (`factor` > 0)."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+
+def rate(per_question: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """ASR or ORR: the mean over questions of each question's share of harmful (refused) responses.
+
+    Args:
+        per_question: [questions], shares from 0 to 1; NaN (all samples unscored) is left out.
+        seed: of the bootstrap; the same seed and values always give the same interval.
+    """
+    return _mean(per_question, _SHARE, seed)
+
+
+def score(per_question: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """HS: the mean over questions of each question's mean score.
+
+    Args:
+        per_question: [questions], scores from 1 to 10; NaN (all samples unscored) is left out.
+        seed: of the bootstrap.
+    """
+    return _mean(per_question, _SCORE, seed)
+
+
+def nsi(d: ArrayLike, e: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """NSI of one mode: mean(d) - mean(e), each paired with the vanilla model question by question.
+
+    Harmful and benign questions are resampled independently of each other (two-sample BCa). Where d
+    or e does not vary, the parts' intervals are combined by MOVER (see `average_nsi`).
+
+    Args:
+        d: [harmful questions], vanilla's share of harmful responses minus the method's.
+        e: [benign questions], the method's share of refusals minus vanilla's.
+        seed: of the bootstrap.
+    """
+    return average_nsi(np.atleast_2d(np.asarray(d, dtype=np.float64)), e, seed=seed)
+
+
+def average_nsi(ds: ArrayLike, e: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """Avg. NSI: the mean over modes of mean(d_mode) - mean(e), as one joint statistic.
+
+    The modes share the ORR and ask the same questions: one resample draws question ids once, for
+    all modes, and benign questions once. If d or e does not vary, the interval of the difference is
+    built from the intervals of its parts by MOVER (Zou and Donner 2008), so that a side without a
+    single change still adds what n questions cannot exclude.
+
+    Args:
+        ds: [modes, harmful questions], columns aligned by question id; NaN where a mode lacks the
+            question (or all its samples are unscored).
+        e: [benign questions]; NaN is left out.
+        seed: of the bootstrap.
+    """
+    harmful, benign = _asked(np.asarray(ds, dtype=np.float64)), _scored(e)
+    if harmful.size == 0 or benign.size == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    gain, cost = float(_mean_over_modes(harmful)), float(benign.mean())
+    ids = np.arange(harmful.shape[1])
+
+    def gained(drawn: NDArray[Any], axis: int = -1) -> Vector:
+        return _mean_over_modes(harmful[:, drawn.astype(np.intp)])
+
+    def net(drawn: NDArray[Any], refusals: Vector, axis: int = -1) -> Vector:
+        return np.asarray(gained(drawn) - refusals.mean(axis=axis))
+
+    interval = None
+    if _varies(harmful) and _varies(benign):
+        interval = _bca(net, ids, benign, seed=seed)
+    if interval is None:
+        gains = _bca(gained, ids, seed=seed) or _no_exceptions(gain, ids.size, _DIFFERENCE)
+        costs = _bca(np.mean, benign, seed=seed) or _no_exceptions(cost, benign.size, _DIFFERENCE)
+        interval = _mover(gain, gains, cost, costs)
+    return _clipped(gain - cost, interval, _NET)
+
+
+def _mean(per_question: ArrayLike, bounds: Range, seed: int) -> Estimate:
+    values = _scored(per_question)
+    if values.size == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    value = float(values.mean())
+    interval = _bca(np.mean, values, seed=seed) or _no_exceptions(value, values.size, bounds)
+    return _clipped(value, interval, bounds)
+
+
+def _scored(per_question: ArrayLike) -> Vector:
+    values = np.asarray(per_question, dtype=np.float64)
+    return values[~np.isnan(values)]
+
+
+def _asked(ds: Vector) -> Vector:
+    """Leave out questions no mode has and modes with no question; one row if no value is missing.
+
+    With complete modes the mean over modes of means over questions is the mean over questions of
+    means over modes: one row says the same and is drawn faster.
+    """
+    there = ~np.isnan(ds)
+    ds = ds[there.any(axis=1)][:, there.any(axis=0)]
+    complete = ds.size > 0 and not np.isnan(ds).any()
+    return ds.mean(axis=0, keepdims=True) if complete else ds
+
+
+def _varies(values: Vector) -> bool:
+    """Whether any row of [..., questions] holds two different values."""
+    return bool(np.max(np.nanmax(values, axis=-1) - np.nanmin(values, axis=-1)) > _SAME)
+
+
+def _mean_over_modes(drawn: Vector) -> Vector:
+    """[modes, ..., questions] -> [...]; a mode of which no question was drawn is left out."""
+    if len(drawn) == 1:
+        return np.asarray(drawn[0].mean(axis=-1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.asarray(np.nanmean(np.nanmean(drawn, axis=-1), axis=0))
+
+
+def _bca(
+    statistic: Callable[..., Any], *samples: NDArray[Any], seed: int
+) -> tuple[float, float] | None:
+    """The BCa interval, or None where the data give none (one question, or no variation)."""
+    if min(sample.size for sample in samples) < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # degenerate data are told by the NaN and answered below
+        drawn = bootstrap(
+            samples,
+            statistic,
+            n_resamples=N_RESAMPLES,
+            batch=500,
+            vectorized=True,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        )
+    low, high = map(float, drawn.confidence_interval)
+    return (low, high) if high - low > _SAME else None  # False for NaN as well
+
+
+def _no_exceptions(value: float, n: int, bounds: Range) -> Range:
+    """Interval of a mean when all `n` questions gave `value`; `bounds` is the metric's range."""
+    share = float(binomtest(0, n).proportion_ci(CONFIDENCE, method="exact").high)
+    return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+
+
+def _mover(gain: float, gains: Range, cost: float, costs: Range) -> Range:
+    """Interval of `gain - cost` from an interval of each (Zou and Donner 2008, equation 3)."""
+    low = math.hypot(gain - gains[0], costs[1] - cost)
+    high = math.hypot(gains[1] - gain, cost - costs[0])
+    return gain - cost - low, gain - cost + high
+
+
+def _clipped(value: float, interval: Range, bounds: Range) -> Estimate:
+    low, high = (min(max(end, bounds[0]), bounds[1]) for end in interval)
+    return Estimate(value, low, high)

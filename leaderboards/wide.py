@@ -1,0 +1,165 @@
+"""Rows as the wide table that people read: one line a model x method, one column a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from greaves.leaderboards.slices import VANILLA, TaskKey, nsi_tasks, only
+from greaves.leaderboards.table import LEVELS, Metric, Row
+from greaves.records import MODES
+
+POCKET = (
+    "pocket: shows that the machinery works and that methods differ, not what they do to a 7B model"
+)
+LEGEND = (
+    "ASR, ORR in % (lower is better); NSI in percentage points, HS on 0-10 (higher is better). "
+    "[low, high]: 95 % interval, bootstrap over questions."
+)
+NOTHING = "-"
+
+_ORDER: tuple[Metric, ...] = ("asr", "orr", "nsi", "avg_nsi", "hs")
+_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
+
+
+class Column(NamedTuple):
+    """One column: a metric on a task (None for Avg. NSI)."""
+
+    metric: Metric
+    task: str | None
+    title: str
+
+
+class Line(NamedTuple):
+    """One line: a method on a model; `rows` may lack columns."""
+
+    model: str
+    method: str
+    rows: Mapping[Column, Row]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One wide table: in every column the verdicts of one judge.
+
+    Attributes:
+        columns: ASR by mode, ORR, NSI by mode, Avg. NSI, HS; further tasks after their like.
+        lines: by model; within a model vanilla first, then by Avg. NSI, best first.
+    """
+
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+
+
+def sheets(rows: Sequence[Row]) -> list[Sheet]:
+    """As few wide tables as hold all rows without two judges in one column."""
+    judges: dict[str, set[tuple[Metric, str | None]]] = {}
+    for row in rows:
+        judges.setdefault(row.judge, set()).add((row.metric, row.task))
+    together: list[tuple[set[str], set[tuple[Metric, str | None]]]] = []
+    for judge, columns in sorted(judges.items()):
+        for names, taken in together:
+            if not taken & columns:
+                names.add(judge)
+                taken |= columns
+                break
+        else:
+            together.append(({judge}, set(columns)))
+    return [_sheet([row for row in rows if row.judge in names]) for names, _ in together]
+
+
+def number(row: Row) -> str:
+    """The value as it is printed: one decimal, two for HS."""
+    return NOTHING if row.value is None else _printed(row.value, row.metric)
+
+
+def interval(row: Row) -> str:
+    """The interval as it is printed, e.g. "[55.1, 62.0]"; empty if there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    return f"[{_printed(row.low, row.metric)}, {_printed(row.high, row.metric)}]"
+
+
+def foot(sheet: Sheet) -> list[str]:
+    """Judge and counts of every column, and Avg. NSI per training seed where there are several."""
+    lines = []
+    for column in sheet.columns:
+        rows = [line.rows[column] for line in sheet.lines if column in line.rows]
+        lines.append(
+            f"{column.title}: judge {rows[0].judge}; {_span(row.n_questions for row in rows)} "
+            f"questions, {_span(row.n_responses for row in rows)} responses, "
+            f"{_span(row.n_unscored for row in rows)} unscored"
+        )
+    for line in sheet.lines:
+        for row in line.rows.values():
+            if row.metric == "avg_nsi" and len(row.per_seed) > 1:
+                each = ", ".join(
+                    f"seed {seed}: {_printed(value, row.metric)}"
+                    for seed, value in sorted(row.per_seed.items(), key=lambda item: int(item[0]))
+                )
+                lines.append(f"Avg. NSI of {line.method} on {line.model}: {each}")
+    return lines
+
+
+def labels(rows: Iterable[Row]) -> list[str]:
+    """What the rows' labels say, as sentences."""
+    found = dict.fromkeys(row.label for row in rows if row.label)
+    return [POCKET if label == "pocket" else label for label in found]
+
+
+def _sheet(rows: Sequence[Row]) -> Sheet:
+    tasks = {
+        TaskKey(_KIND_OF[row.metric], row.mode, row.task)
+        for row in rows
+        if row.metric in _KIND_OF and row.mode and row.task
+    }
+    columns = {
+        (row.metric, row.task): Column(row.metric, row.task, _title(row, tasks)) for row in rows
+    }
+    modes = {row.task: MODES.index(row.mode) for row in rows if row.mode}
+
+    def place(column: Column) -> tuple[int, bool, int, str]:
+        further = bool(column.task) and column.title.endswith(f" {column.task}")
+        return _ORDER.index(column.metric), further, modes.get(column.task, 0), column.title
+
+    lines: dict[tuple[str, str], dict[Column, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.model, row.method), {})[columns[row.metric, row.task]] = row
+    return Sheet(
+        sorted(columns.values(), key=place),
+        sorted((Line(*name, found) for name, found in lines.items()), key=_rank),
+    )
+
+
+def _title(row: Row, tasks: set[TaskKey]) -> str:
+    """The mode is title enough for the task that enters NSI; others are called by their name."""
+    harmful, benign = nsi_tasks(tasks)
+    if row.metric in ("asr", "nsi"):
+        known = row.mode is not None and harmful.get(row.mode) == row.task
+        return f"{row.metric.upper()} {row.mode if known else row.task}"
+    if row.metric == "avg_nsi":
+        return "Avg. NSI"
+    alone = (
+        benign if row.metric == "orr" else only({key.task for key in tasks if key.kind == "chat"})
+    )
+    return row.metric.upper() if row.task == alone else f"{row.metric.upper()} {row.task}"
+
+
+def _rank(line: Line) -> tuple[str, bool, float, str]:
+    average = [
+        row.value for row in line.rows.values() if row.metric == "avg_nsi" and row.value is not None
+    ]
+    return line.model, line.method != VANILLA, -average[0] if average else math.inf, line.method
+
+
+def _printed(value: float, metric: Metric) -> str:
+    return f"{value:z.2f}" if metric == "hs" else f"{value:z.1f}"
+
+
+def _span(counts: Iterable[int]) -> str:
+    """One count, or "348 to 350" where methods differ."""
+    found = sorted(counts)
+    low, high = f"{found[0]:,}", f"{found[-1]:,}"
+    return low if low == high else f"{low} to {high}"
