@@ -1,0 +1,46 @@
+# Two commands: `make bench` runs the main job, `make test` runs the tests.
+# PYTHON picks the interpreter; VENV the environment; CHECKS=1 adds ruff and mypy to `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/pocket
+
+# Nothing here needs a model hub; say so, or a missing file is looked for on the network.
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: bench test lint env clean
+
+bench: $(VENV)/.ready
+	$(BIN)/greaves run pocket --run-dir $(RUN)
+	$(BIN)/greaves leaderboard $(RUN)
+
+test: $(VENV)/.ready-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+env: $(VENV)/.ready
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Greaves needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by its exact version: a looser request may fetch another build.
+$(VENV)/.ready: $(BIN)/python constraints.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools -c constraints.txt
+	$(BIN)/python -m pip install --quiet "$$(grep -i '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt \
+	    --config-settings editable_mode=strict --editable .
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt \
+	    --config-settings editable_mode=strict --editable '.[test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,111 @@
+"""What several tests stand on: the pocket LALM, a few of its questions, and recipes over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import yaml
+
+from greaves.data_folders import EMBEDDED
+
+
+@pytest.fixture(scope="session")
+def pocket() -> Any:
+    """The pocket LALM; tests leave it as they found it."""
+    from greaves.models.pocket_lalm import pocket
+
+    return pocket()
+
+
+def copy_questions(folder: Path, harmful: int, benign: int) -> Path:
+    """An AIAH data folder with the first few embedded evaluation questions."""
+    source = EMBEDDED / "aiah"
+    rows = [json.loads(line) for line in (source / "questions.jsonl").read_text().splitlines()]
+    chosen = [row for row in rows if row["kind"] == "harmful"][:harmful]
+    chosen += [row for row in rows if row["kind"] == "benign"][:benign]
+    (folder / "clips").mkdir(parents=True)
+    for row in chosen:
+        shutil.copyfile(source / row["clip"], folder / row["clip"])
+    lines = "".join(json.dumps(row) + "\n" for row in chosen)
+    (folder / "questions.jsonl").write_text(lines)
+    return folder
+
+
+def copy_pairs(folder: Path, pairs: int) -> Path:
+    """A Mirror alignment set with the first few embedded pairs."""
+    source = EMBEDDED / "mirror"
+    lines = (source / "pairs.jsonl").read_text().splitlines()[: 2 * pairs]
+    (folder / "clips").mkdir(parents=True)
+    for line in lines:
+        name = json.loads(line)["path"]
+        shutil.copyfile(source / name, folder / name)
+    (folder / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture()
+def aiah_folder(tmp_path: Path) -> Path:
+    """Four harmful and four benign questions with their clips."""
+    return copy_questions(tmp_path / "aiah", 4, 4)
+
+
+@pytest.fixture()
+def mirror_folder(tmp_path: Path) -> Path:
+    """Sixteen pairs with their clips."""
+    return copy_pairs(tmp_path / "mirror", 16)
+
+
+@pytest.fixture()
+def write_recipe(tmp_path: Path, aiah_folder: Path) -> Callable[..., Path]:
+    """Writes a small valid recipe; keyword arguments replace top-level fields."""
+
+    def write(**changes: Any) -> Path:
+        content: dict[str, Any] = {
+            "name": "small",
+            "label": "pocket",
+            "models": ["pocket"],
+            "methods": ["vanilla"],
+            "benchmarks": {
+                "aiah": {
+                    "data": str(aiah_folder),
+                    "judge": "pocket-rules",
+                    "samples": 2,
+                    "max_new_tokens": 12,
+                }
+            },
+            "tasks": ["aiah-audio-text", "aiah-text-only", "aiah-over-rejection"],
+            "batch_size": 3,
+        }
+        path = tmp_path / "small.yaml"
+        path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture()
+def greaves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calls the command line in this process: `status, out, err = greaves("run", "x.yaml")`."""
+    from greaves import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["greaves", *map(str, arguments)])
+        capsys.readouterr()
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call

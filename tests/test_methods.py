@@ -1,0 +1,149 @@
+"""The contract of every method that is registered; a newcomer is covered by being there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from greaves import registry
+from greaves.alignment_data.sets import AlignmentData, load_alignment_data
+from greaves.data_folders import EMBEDDED
+from greaves.defence import Defence
+from greaves.method import AlignmentMethod, RunContext
+from greaves.models.base import Conversation, Sampling
+
+NAMES = registry.methods.names()
+SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
+"""What makes a training method quick; ignored by methods without such fields."""
+
+
+def make(name: str, **changes: Any) -> AlignmentMethod[Any]:
+    method = registry.methods.get(name)
+    fields = method.Config.model_fields
+    small = {key: value for key, value in {**SMALL, **changes}.items() if key in fields}
+    return method(method.Config(**small))
+
+
+def data_for(method: AlignmentMethod[Any], folder: Path) -> AlignmentData | None:
+    kind = method.requires.data
+    return load_alignment_data(folder, kind) if kind else None
+
+
+def state(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.network.state_dict().items()}
+
+
+@pytest.fixture()
+def turns() -> list[Conversation]:
+    clips = sorted((EMBEDDED / "aiah" / "clips").glob("*.ogg"))[:3]
+    return [Conversation("Answer the question in the audio.", str(clip)) for clip in clips]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_round_trips_and_refuses_foreign_fields(name: str) -> None:
+    config = make(name).config
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValueError, match="no_such_field"):
+        type(config).model_validate({"no_such_field": 1})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_artefact_base_unchanged_and_detaching_restores(
+    name: str, pocket: Any, mirror_folder: Path, tmp_path: Path, turns: list[Conversation]
+) -> None:
+    method = make(name)
+    data = data_for(method, mirror_folder)
+    weights = state(pocket)
+    before = pocket.representations(turns)
+    first = method.align(pocket, data, RunContext(tmp_path / "first", seed=3))
+    first.save(tmp_path / "saved", {})
+    again = make(name).align(pocket, data, RunContext(tmp_path / "again", seed=3))
+    assert first.hash == again.hash
+    loaded = Defence.load(tmp_path / "saved")
+    assert loaded.hash == first.hash
+    with loaded.attached(pocket):
+        during = pocket.representations(turns)
+        pocket.respond(turns, Sampling(max_new_tokens=4), [[1]] * len(turns))
+    assert torch.equal(pocket.representations(turns), before)
+    assert (not first.parts) == torch.equal(during, before)
+    now = state(pocket)
+    assert now.keys() == weights.keys()
+    assert all(torch.equal(now[key], weights[key]) for key in weights)
+    assert not any(parameter.requires_grad for parameter in pocket.network.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if make(name).requires.gradients])
+def test_another_seed_gives_another_artefact(
+    name: str, pocket: Any, mirror_folder: Path, tmp_path: Path
+) -> None:
+    method = make(name, epochs=1)
+    data = data_for(method, mirror_folder)
+    one = method.align(pocket, data, RunContext(tmp_path / "one", seed=1))
+    two = method.align(pocket, data, RunContext(tmp_path / "two", seed=2))
+    assert one.hash != two.hash
+
+
+def _align(name: str, data: Path, folder: Path) -> None:
+    from greaves.models.pocket_lalm import pocket
+
+    torch.set_num_threads(1)
+    method = make(name, epochs=4)
+    context = RunContext(folder, seed=0, report=lambda *_: time.sleep(0.05))
+    method.align(pocket(), data_for(method, data), context).save(folder / "saved", {})
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if make(name).requires.gradients])
+def test_a_killed_alignment_continues_to_the_same_artefact(
+    name: str, mirror_folder: Path, tmp_path: Path
+) -> None:
+    processes = multiprocessing.get_context("forkserver")
+    whole = processes.Process(target=_align, args=(name, mirror_folder, tmp_path / "whole"))
+    whole.start()
+    killed = processes.Process(target=_align, args=(name, mirror_folder, tmp_path / "killed"))
+    killed.start()
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    until = time.monotonic() + 120
+    while not list(checkpoints.glob("*/trainer_state.json")) and time.monotonic() < until:
+        time.sleep(0.005)
+    killed.kill()
+    killed.join()
+    whole.join(200)
+    assert not (tmp_path / "killed" / "saved").exists()
+    assert list(checkpoints.glob("*/trainer_state.json"))
+    resumed = processes.Process(target=_align, args=(name, mirror_folder, tmp_path / "killed"))
+    resumed.start()
+    resumed.join(200)
+    assert (whole.exitcode, resumed.exitcode) == (0, 0)
+    assert (
+        Defence.load(tmp_path / "whole" / "saved").hash
+        == Defence.load(tmp_path / "killed" / "saved").hash
+    )
+
+
+def test_an_adapter_loads_into_plain_peft_and_transformers(
+    pocket: Any, mirror_folder: Path, tmp_path: Path, turns: list[Conversation]
+) -> None:
+    from peft import PeftModel
+    from transformers import Qwen2AudioForConditionalGeneration
+
+    from greaves.models.pocket_lalm import WEIGHTS
+
+    method = make("rrs", epochs=1)
+    data = data_for(method, mirror_folder)
+    defence = method.align(pocket, data, RunContext(tmp_path / "work"))
+    defence.save(tmp_path / "defence", {})
+    base = Qwen2AudioForConditionalGeneration.from_pretrained(WEIGHTS, dtype=torch.float32)
+    plain = PeftModel.from_pretrained(base, tmp_path / "defence" / "0-lora").eval()
+    batch = pocket.batch(turns)
+    with torch.no_grad(), defence.attached(pocket):
+        ours = pocket.network(inputs_embeds=batch.embeds, attention_mask=batch.mask).logits
+        theirs = plain(inputs_embeds=batch.embeds, attention_mask=batch.mask).logits
+    torch.testing.assert_close(ours, theirs)
+    targets = (tmp_path / "defence" / "0-lora" / "adapter_config.json").read_text()
+    assert "audio_tower" not in targets
+    assert str(WEIGHTS.parent) not in targets
