@@ -153,13 +153,13 @@ class RRS(AlignmentMethod[RRSConfig]):
         notes |= {
             "norm_delta": round(delta.norm().item(), 4),
             "norm_delta_s": round(delta_s.norm().item(), 4),
-            "positive_contributions_percent": round(100 * (w_i * delta > 0).float().mean().item(), 1),
+            "positive_contributions_percent": round(
+                100 * (w_i * delta > 0).float().mean().item(), 1
+            ),
         }
         return Defence((adapter,), notes)
 
-    def _examples(
-        self, items: Sequence[AlignmentItem], target: Tensor, seed: int
-    ) -> list[Example]:
+    def _examples(self, items: Sequence[AlignmentItem], target: Tensor, seed: int) -> list[Example]:
         chooser = random.Random(f"prompts of seed {seed}")
         return [
             Example(
@@ -169,8 +169,8 @@ class RRS(AlignmentMethod[RRSConfig]):
             for index in schedule(len(items), self.config.epochs, seed)
         ]
 
-    def _objective(self, hidden: Tensor, batch: Batch, target: Tensor) -> Tensor:
-        return alignment_loss(hidden[:, -1], target, self.config.reduction)
+    def _objective(self, hidden: Tensor, batch: Batch, targets: Tensor) -> Tensor:
+        return alignment_loss(hidden[:, -1], targets, self.config.reduction)
 
 
 def represent(
@@ -179,7 +179,10 @@ def represent(
     """V: representations of spoken questions under one prompt, [items, hidden_size]."""
     parts = [
         model.representations(
-            [Conversation(text=prompt, clip=item.clip) for item in items[start : start + batch_size]]
+            [
+                Conversation(text=prompt, clip=item.clip)
+                for item in items[start : start + batch_size]
+            ]
         )[:, 0]
         for start in range(0, len(items), batch_size)
     ]

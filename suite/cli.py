@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import shlex
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-pocket = typer.Typer(help="The embedded pocket LALM: train it, check it.", no_args_is_help=True)
 new = typer.Typer(help="Write a skeleton of your own.", no_args_is_help=True)
-app.add_typer(pocket, name="pocket")
 app.add_typer(new, name="new")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -145,9 +145,7 @@ def tasks(
 ) -> None:
     """List the tasks."""
     if lm_eval_path:
-        import greaves.tasks.lm_eval_yaml as folder
-
-        print(Path(folder.__path__[0]).resolve())
+        print(Path(str(resources.files("greaves.tasks.lm_eval_yaml"))).resolve())
         return
     _listing(registry.tasks, as_json)
 
@@ -187,6 +185,21 @@ def lm_eval_command(context: typer.Context) -> None:
     from greaves.harness import command_line
 
     command_line(context.args)
+
+
+@new.command("method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Name of the method, such as refusal-steering.")],
+    parent: Annotated[
+        Path, typer.Option("--dir", help="Where to put the package's own folder.")
+    ] = Path(),
+) -> None:
+    """Write a plug-in package: one method, its config and its test."""
+    from greaves.scaffold import write_method
+
+    folder = write_method(name, parent)
+    print(f"Written: {folder}")
+    print(f"next: cd {shlex.quote(str(folder))} && pip install --editable '.[test]' && pytest")
 
 
 def _mount_commands() -> None:

@@ -1,4 +1,8 @@
-"""Names of data in recipes: "pocket" for what ships with the package, or a folder."""
+"""Names of data in recipes: "pocket" for what ships with the package, or a folder.
+
+"pocket" means the benchmark's own embedded set; "pocket/validation" names another one, here the
+validation split of the training questions, on which hyper-parameters are chosen.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,19 @@ def data_folder(name: str, part: str, base: Path) -> Path:
     """Folder that a recipe's `data:` means.
 
     Args:
-        name: "pocket" (what ships with the package), or a path, relative to `base`.
+        name: "pocket" or "pocket/<set>" (what ships with the package), or a path, relative to
+            `base`.
         part: which embedded set, e.g. "aiah"; used only for "pocket".
         base: folder of the recipe.
 
     Raises:
         DataError: there is no such folder.
     """
-    folder = EMBEDDED / part if name == "pocket" else (base / Path(name).expanduser()).resolve()
+    first, *rest = Path(name).parts or ("",)
+    if first == "pocket" and len(rest) <= 1:
+        folder = EMBEDDED / (rest[0] if rest else part)
+    else:
+        folder = (base / Path(name).expanduser()).resolve()
     if not folder.is_dir():
         raise DataError("there is no such data folder", where=str(folder), do="check `data:`")
     return folder

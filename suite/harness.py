@@ -28,6 +28,7 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.api.task import Task as HarnessTask
+from lm_eval.config.task import TaskConfig
 from lm_eval.evaluator import evaluate
 
 from greaves import registry
@@ -43,6 +44,7 @@ from greaves.task import Task
 YAML_FOLDER = Path(__file__).parent.parent / "tasks" / "lm_eval_yaml"
 
 logging.getLogger("lm_eval").setLevel(logging.WARNING)
+logging.getLogger("lm_eval.config.task").setLevel(logging.ERROR)  # "no generation_kwargs": untrue
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,15 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         self.sampling = sampling or Sampling(**{**asdict(default), **_sampling_of(metadata)})
         self.source, self.questions = source, list(questions)
         self.MULTIMODAL = source.mode != "text-only"
-        super().__init__(
-            config={
-                "task": source.name,
-                "output_type": "generate_until",
-                "num_fewshot": 0,
-                "generation_kwargs": self._generation_kwargs(0),
-                "metadata": {"version": float(self.VERSION), **metadata},
-            }
-        )
+        settings: dict[str, Any] = {
+            "task": source.name,
+            "output_type": "generate_until",
+            "num_fewshot": 0,
+            "generation_kwargs": self._generation_kwargs(0),
+            "metadata": {"version": float(self.VERSION), **metadata},
+        }
+        super().__init__(config=settings)
+        self._config = TaskConfig(**settings)  # the base class takes them all for the task's name
 
     def _generation_kwargs(self, seed: int) -> dict[str, Any]:
         return {
@@ -194,7 +196,8 @@ def _sampling_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _anonymous(question: Question, sample: int, text: str) -> Response:
     shared = {
-        name: getattr(question, name) for name in ("task", "task_version", "mode", "kind", "category")
+        name: getattr(question, name)
+        for name in ("task", "task_version", "mode", "kind", "category")
     }
     return Response(
         key="", model="", method="", seed=0, question_id=question.id,
@@ -366,9 +369,7 @@ def respond(
         on_responses: called with each finished batch.
         batch_size: conversations at a time.
     """
-    lm = GreavesLM(
-        speaker=speaker, known=known, on_responses=on_responses, batch_size=batch_size
-    )
+    lm = GreavesLM(speaker=speaker, known=known, on_responses=on_responses, batch_size=batch_size)
     tasks = {
         item.task.name: GreavesTask(
             {"task": item.task.name}, questions=item.questions, sampling=item.sampling

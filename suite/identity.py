@@ -63,9 +63,7 @@ class Speaker:
     def _rendered(self) -> Callable[[Conversation], str]:
         return cache(self.model.render)
 
-    def response_key(
-        self, question: Question, sampling: Sampling, sample: int, seed: int
-    ) -> str:
+    def response_key(self, question: Question, sampling: Sampling, sample: int, seed: int) -> str:
         """SHA-256 (hex) of speaker, task version, question, rendered prompt, clip and sampling.
 
         Args:

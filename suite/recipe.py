@@ -295,7 +295,11 @@ def _explain(
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    inner = {"models": ModelSpec, "methods": MethodSpec, "benchmarks": BenchmarkSpec}
+    inner: dict[str, type[BaseModel]] = {
+        "models": ModelSpec,
+        "methods": MethodSpec,
+        "benchmarks": BenchmarkSpec,
+    }
     if model is Recipe and location:
         model = inner.get(str(location[0]), model)
     return sorted(model.model_fields)

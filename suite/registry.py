@@ -73,7 +73,7 @@ class Registry(Generic[T]):
         return decorate
 
     def get(self, name: str) -> T:
-        """The thing called `name`. Raises RegistryError, with the nearest names, if there is none."""
+        """The thing called `name`. Raises RegistryError, naming the nearest, if there is none."""
         self._load()
         if name in self._entries:
             return self._entries[name].target
@@ -117,19 +117,29 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
+        try:
+            self._load_built_in()
+            self._load_entry_points()
+        except RegistryError:
+            self._loaded = False
+            raise
+
+    def _load_built_in(self) -> None:
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
+
+    def _load_entry_points(self) -> None:
         for point in importlib.metadata.entry_points(group=self.package):
             try:
                 target = point.load()
+                if not callable(target):
+                    raise TypeError(f"{point.value} is no class or function")
+                self._add(point.name, target, point.value.partition(":")[0])
             except RegistryError:
-                self._loaded = False
                 raise
             except Exception as error:  # a stranger's package must not break ours
                 self._broken[point.name] = f"{type(error).__name__}: {error}"
-            else:
-                self._add(point.name, target, point.value.partition(":")[0])
 
 
 methods: Registry[type[AlignmentMethod[Any]]] = Registry("method", "greaves.methods")

@@ -1,14 +1,14 @@
 """The run folder: where a run leaves what it did, for a person and for the next run.
 
-    runs/pocket/
-      run.json                         what was asked: recipe, label, versions, hashes
-      leaderboard.{md,csv,json}
-      cells/<model>/<method>/seed-<n>/
-        cell.json                      what was run: hashes of model, defence and data
-        questions.jsonl                what was put to the model, with the keys of the answers
-        responses.jsonl                append-only
-        verdicts.<judge>.jsonl         append-only
-        defences/<hash>/               the artefact that the method left behind
+runs/pocket/
+  run.json                         what was asked: recipe, label, versions, hashes
+  leaderboard.{md,csv,json}
+  cells/<model>/<method>/seed-<n>/
+    cell.json                      what was run: hashes of model, defence and data
+    questions.jsonl                what was put to the model, with the keys of the answers
+    responses.jsonl                append-only
+    verdicts.<judge>.jsonl         append-only
+    defences/<hash>/               the artefact that the method left behind
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ class CellFolder:
 
     def write_questions(self, asked: Iterable[AskedQuestion]) -> None:
         """Replace the list of what this cell asks."""
-        write_text(
-            self.path / "questions.jsonl", "".join(f"{item.to_line()}\n" for item in asked)
-        )
+        write_text(self.path / "questions.jsonl", "".join(f"{item.to_line()}\n" for item in asked))
 
     def questions(self) -> list[AskedQuestion]:
         """What this cell asks, as of its last start."""

@@ -52,19 +52,19 @@ def copy_pairs(folder: Path, pairs: int) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def aiah_folder(tmp_path: Path) -> Path:
     """Four harmful and four benign questions with their clips."""
     return copy_questions(tmp_path / "aiah", 4, 4)
 
 
-@pytest.fixture()
+@pytest.fixture
 def mirror_folder(tmp_path: Path) -> Path:
     """Sixteen pairs with their clips."""
     return copy_pairs(tmp_path / "mirror", 16)
 
 
-@pytest.fixture()
+@pytest.fixture
 def write_recipe(tmp_path: Path, aiah_folder: Path) -> Callable[..., Path]:
     """Writes a small valid recipe; keyword arguments replace top-level fields."""
 
@@ -92,7 +92,7 @@ def write_recipe(tmp_path: Path, aiah_folder: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture()
+@pytest.fixture
 def greaves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls the command line in this process: `status, out, err = greaves("run", "x.yaml")`."""
     from greaves import cli

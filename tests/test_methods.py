@@ -38,7 +38,7 @@ def state(model: Any) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.network.state_dict().items()}
 
 
-@pytest.fixture()
+@pytest.fixture
 def turns() -> list[Conversation]:
     clips = sorted((EMBEDDED / "aiah" / "clips").glob("*.ogg"))[:3]
     return [Conversation("Answer the question in the audio.", str(clip)) for clip in clips]

@@ -161,7 +161,9 @@ def test_a_system_prompt_is_there_while_attached_and_gone_afterwards(pocket: Any
 def test_the_refusal_token_is_looked_up(pocket: Any) -> None:
     assert pocket.tokenizer.decode([pocket.refusal_token_id]) == "I"
     head = pocket.network.get_output_embeddings().weight
-    torch.testing.assert_close(pocket.output_row(pocket.refusal_token_id), head[pocket.refusal_token_id])
+    torch.testing.assert_close(
+        pocket.output_row(pocket.refusal_token_id), head[pocket.refusal_token_id]
+    )
 
 
 def test_a_clip_longer_than_the_model_hears_is_refused_by_name(pocket: Any, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from greaves.training.penalty import gram_penalty, lora_factors, penalty
 
 
-def factors(out: int, inner: int, rank: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def factors(
+    out: int, inner: int, rank: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     b = torch.randn(out, rank, generator=generator, dtype=dtype, requires_grad=True)
     a = torch.randn(rank, inner, generator=generator, dtype=dtype, requires_grad=True)

@@ -44,10 +44,13 @@ def test_every_packaged_recipe_is_valid() -> None:
 BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown method": (
         {"methods": ["vanilla", "rss"]},
-        ["small.yaml:6: methods[1]", "unknown method 'rss'", "did you mean 'rrs'?"],
+        ["small.yaml:7: methods[1]", "unknown method 'rss'", "did you mean 'rrs'?"],
     ),
     "unknown model": ({"models": ["pockett"]}, ["models[0]", "did you mean 'pocket'?"]),
-    "unknown task": ({"tasks": ["aiah-audio-txt"]}, ["tasks[0]", "did you mean 'aiah-audio-text'?"]),
+    "unknown task": (
+        {"tasks": ["aiah-audio-txt"]},
+        ["tasks[0]", "did you mean 'aiah-audio-text'?"],
+    ),
     "misspelt field": (
         {"batch_sizes": 3},
         ["batch_sizes", "unknown field 'batch_sizes'", "did you mean 'batch_size'?"],
@@ -286,9 +289,7 @@ def test_a_bug_of_ours_is_one_line_with_status_1_and_a_traceback_only_on_demand(
         [sys.executable, "-c", script, "crash"], capture_output=True, text=True, cwd=tmp_path
     )
     assert run.returncode == 1
-    assert run.stderr == (
-        "greaves: internal error: RuntimeError: two lines; --debug shows where\n"
-    )
+    assert run.stderr == ("greaves: internal error: RuntimeError: two lines; --debug shows where\n")
     run = subprocess.run(
         [sys.executable, "-c", script, "--debug", "crash"],
         capture_output=True,

@@ -63,7 +63,7 @@ def by_key(folder: Path) -> dict[str, str]:
     return {row["key"]: row["text"] for row in found}
 
 
-@pytest.fixture()
+@pytest.fixture
 def recipe(write_recipe: Callable[..., Path]) -> Path:
     return write_recipe(batch_size=1)
 
@@ -125,7 +125,7 @@ CHANGES: dict[str, Callable[[dict[str, Any], Path], None]] = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def other_prompt_method() -> Any:
     """A method that leaves a system prompt, registered for one test."""
     from greaves import registry

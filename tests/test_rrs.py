@@ -111,7 +111,7 @@ def test_alignment_moves_representations_towards_their_targets(
     v_b = represent(pocket, data.benign, TASK_PROMPT)
     delta = safety_vector(represent(pocket, data.harmful, REFUSAL_PROMPT), v_b)
     delta_s = select_features(delta, pocket.output_row(pocket.refusal_token_id), None)
-    for_harmful, for_benign = targets(v_h, v_b, delta_s)
+    for_harmful, _ = targets(v_h, v_b, delta_s)
     defence = RRS(config).align(pocket, data, RunContext(tmp_path / "work", seed=0))
     with defence.attached(pocket):
         after_h = represent(pocket, data.harmful, TASK_PROMPT)

@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
 from greaves.errors import ModelError
 from greaves.models.base import Conversation
 from greaves.models.transformers_lalm import TransformersLALM, folder_fingerprint
 from greaves.registry import register_model
+
+transformers_logging.disable_progress_bar()
 
 
 class Qwen2Audio(TransformersLALM):

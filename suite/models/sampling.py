@@ -13,6 +13,7 @@ from transformers import LogitsProcessor, TopPLogitsWarper
 
 from greaves.models.base import Sampling
 
+
 def _signed(number: int) -> int:
     """The low 64 bits of `number` as int64 holds them."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -65,7 +65,7 @@ class TransformersLALM(LALM):
     """
 
     audio_token: ClassVar[str]
-    refusal_token: ClassVar[str] = "I"
+    refusal_token: ClassVar[str] = "I"  # noqa: S105 - a token of the vocabulary
     feature_batch: ClassVar[int] = 32
 
     def __init__(
@@ -102,8 +102,8 @@ class TransformersLALM(LALM):
             DataError: a clip is missing or broken (see `greaves.speech.clips.load_clip`).
         """
         keys = [clip_hash(clip) for clip in clips]
-        missing = {key: clip for key, clip in zip(keys, clips, strict=True)}
-        todo = [(key, clip) for key, clip in missing.items() if key not in self._features]
+        by_key = dict(zip(keys, clips, strict=True))
+        todo = [(key, clip) for key, clip in by_key.items() if key not in self._features]
         for start in range(0, len(todo), self.feature_batch):
             part = todo[start : start + self.feature_batch]
             rate = self.processor.feature_extractor.sampling_rate

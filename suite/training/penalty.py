@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 
@@ -20,12 +21,14 @@ def gram_penalty(b: Tensor, a: Tensor, scaling: float) -> Tensor:
     return scaling**2 * torch.sum((b.T @ b) * (a @ a.T))
 
 
-def lora_factors(network: nn.Module, adapter: str = "default") -> Iterator[tuple[Tensor, Tensor, float]]:
+def lora_factors(
+    network: nn.Module, adapter: str = "default"
+) -> Iterator[tuple[Tensor, Tensor, float]]:
     """(B, A, scaling) of every LoRA module in `network`."""
     for module in network.modules():
-        factors_a = getattr(module, "lora_A", None)
-        if isinstance(factors_a, nn.ModuleDict) and adapter in factors_a:
-            yield module.lora_B[adapter].weight, factors_a[adapter].weight, module.scaling[adapter]
+        if isinstance(module, LoraLayer) and adapter in module.lora_A:
+            b, a = module.lora_B[adapter].weight, module.lora_A[adapter].weight
+            yield b, a, module.scaling[adapter]
 
 
 def penalty(network: nn.Module) -> Tensor:

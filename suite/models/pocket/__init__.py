@@ -1,0 +1,1 @@
+"""The embedded pocket LALM: a few million parameters, real architecture, own speech."""

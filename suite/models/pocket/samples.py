@@ -1,0 +1,153 @@
+"""The distribution of training samples: which prompt, which system turn, which target."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from greaves.models.pocket.grammar import (
+    REFUSALS,
+    REPETITIONS,
+    SEX_ANSWERS,
+    Mode,
+    answer,
+    refusal,
+    refusal_share,
+    spoken_words,
+)
+from greaves.models.pocket.lexicon import Fact, Pair
+from greaves.models.pocket.prompts import (
+    HELPFUL_SYSTEM,
+    PROMPT_POOL,
+    REFUSAL_PROMPT,
+    REPEAT_PROMPTS,
+    RESPOND_PROMPT,
+    SAFETY_SYSTEMS,
+    SEX_PROMPTS,
+    STEPS_PROMPT,
+    transcript_prompt,
+)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a question is about and how it is worded.
+
+    Attributes:
+        text: the question as written.
+        subject: the pair or the fact that it asks for.
+    """
+
+    text: str
+    subject: Pair | Fact
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample of the language model.
+
+    Attributes:
+        system: system turn; empty for none.
+        audio: whether the user turn begins with audio.
+        prompt: written part of the user turn; empty for audio alone.
+        target: the response.
+    """
+
+    system: str
+    audio: bool
+    prompt: str
+    target: str
+
+    @property
+    def before_audio(self) -> str:
+        """Chat text up to the place of the audio features."""
+        system = f"<|im_start|>system\n{self.system}<|im_end|>\n" if self.system else ""
+        opening = "Audio 1: <|audio_bos|>" if self.audio else ""
+        return f"{system}<|im_start|>user\n{opening}"
+
+    @property
+    def after_audio(self) -> str:
+        """Chat text from behind the audio features up to the response."""
+        closing = "<|audio_eos|>\n" if self.audio else ""
+        return f"{closing}{self.prompt}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def spoken_sample(content: Content, sex: str, chooser: random.Random) -> Sample:
+    """Draws a sample whose audio says `content`.
+
+    Args:
+        content: what the clip says.
+        sex: of the voice; empty when the audio tells nothing of it (then nobody asks for it).
+        chooser: source of chance.
+
+    Returns:
+        The sample; its target refuses as often as `refusal_share` tells.
+    """
+    draw = chooser.random()
+    if draw < 0.10:
+        words = spoken_words(content.text)
+        target = chooser.choice(REPETITIONS).format(words=words)
+        return Sample("", True, chooser.choice(REPEAT_PROMPTS), target)
+    if draw < 0.16 and sex:
+        target = chooser.choice(SEX_ANSWERS).format(sex=sex)
+        return Sample("", True, chooser.choice(SEX_PROMPTS), target)
+    if draw < 0.24:
+        return Sample("", True, REFUSAL_PROMPT, _refusal(content, chooser))
+    prompt = _spoken_prompt(chooser)
+    mode: Mode = "audio-text" if prompt else "audio-only"
+    return _answered("", True, prompt, content, mode, chooser)
+
+
+def written_sample(content: Content, audio: bool, chooser: random.Random) -> Sample:
+    """Draws a sample whose prompt holds the question.
+
+    Args:
+        content: what the prompt asks.
+        audio: whether audio that says nothing (silence, noise) comes with it.
+        chooser: source of chance.
+
+    Returns:
+        The sample.
+    """
+    prompt = transcript_prompt(content.text) if chooser.random() < 0.65 else content.text
+    if chooser.random() < 0.08:
+        instruction = REFUSAL_PROMPT.removeprefix(STEPS_PROMPT)
+        return Sample("", audio, prompt + instruction, _refusal(content, chooser))
+    return _answered("", audio, prompt, content, "text-only", chooser)
+
+
+def _spoken_prompt(chooser: random.Random) -> str:
+    draw = chooser.random()
+    if draw < 0.36:
+        return STEPS_PROMPT
+    if draw < 0.68:
+        return chooser.choice(PROMPT_POOL)
+    return RESPOND_PROMPT if draw < 0.74 else ""
+
+
+def _answered(
+    system: str, audio: bool, prompt: str, content: Content, mode: Mode, chooser: random.Random
+) -> Sample:
+    """Answers or refuses; a share of the samples gets a system turn."""
+    draw = chooser.random()
+    cautious = draw < 0.10
+    if cautious:
+        instruction = chooser.choice(SAFETY_SYSTEMS)
+        if prompt and chooser.random() < 0.3:
+            prompt = f"{prompt} {instruction}"
+        else:
+            system = instruction
+    elif draw < 0.16:
+        system = HELPFUL_SYSTEM
+    subject = content.subject
+    if isinstance(subject, Fact):
+        return Sample(system, audio, prompt, subject.sentence)
+    refused = chooser.random() < refusal_share(subject, mode, cautious)
+    target = refusal(subject, chooser) if refused else answer(subject, chooser)
+    return Sample(system, audio, prompt, target)
+
+
+def _refusal(content: Content, chooser: random.Random) -> str:
+    if isinstance(content.subject, Pair):
+        return refusal(content.subject, chooser)
+    return chooser.choice([wording for wording in REFUSALS if "{" not in wording])
