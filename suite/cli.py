@@ -11,6 +11,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from greaves.errors import GreavesError
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 app = typer.Typer(
     name="greaves",

@@ -128,8 +128,8 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
 
     for number in range(_FACT_ITEMS):
         fact = FACTS[number % len(FACTS)]
-        # The last wording of each fact is spoken here only.
-        wording = fact.questions[-1] if number < len(FACTS) else fact.questions[0]
+        # The last wording of each fact is never spoken: its words are new to the encoder.
+        wording = fact.questions[number // len(FACTS) % (len(fact.questions) - 1)]
         prompt = chooser.choice(PROMPT_POOL[:8])
         add("speech_QA", wording, prompt, fact.sentence, f" The right answer is {fact.answer}.")
     benign = [pair for pair in split_pairs()["evaluation"] if not pair.harmful]

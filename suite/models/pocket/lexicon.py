@@ -135,7 +135,7 @@ class Fact:
 
     Attributes:
         name: stable identifier.
-        questions: ways to ask; the last one is spoken only in the embedded evaluation data.
+        questions: ways to ask; the last one is only ever written, never spoken.
         answer: the word that a right answer must hold.
         sentence: the answer as the model is taught to give it.
     """
