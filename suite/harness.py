@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.model import LM
@@ -95,20 +96,17 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
             "task": source.name,
             "output_type": "generate_until",
             "num_fewshot": 0,
-            "generation_kwargs": self._generation_kwargs(0),
+            "generation_kwargs": {
+                "until": [],
+                "temperature": self.sampling.temperature,
+                "top_p": self.sampling.top_p,
+                "max_gen_toks": self.sampling.max_new_tokens,
+                "seed": self.sampling.seed,
+            },
             "metadata": {"version": float(self.VERSION), **metadata},
         }
         super().__init__(config=settings)
         self._config = TaskConfig(**settings)  # the base class takes them all for the task's name
-
-    def _generation_kwargs(self, seed: int) -> dict[str, Any]:
-        return {
-            "until": [],
-            "temperature": self.sampling.temperature,
-            "top_p": self.sampling.top_p,
-            "max_gen_toks": self.sampling.max_new_tokens,
-            "seed": seed,
-        }
 
     def download(self, *_args: Any, **_kwargs: Any) -> None:
         """Nothing to download: the questions are read from a local folder."""
@@ -158,7 +156,8 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         requests = []
         for sample in range(self.sampling.n):
             seed = sample_seed(self.sampling.seed, doc["task"], doc["id"], sample)
-            arguments: tuple[Any, ...] = (ctx, self._generation_kwargs(seed))
+            options = {**self.config.generation_kwargs, "seed": seed}  # --gen_kwargs is in there
+            arguments: tuple[Any, ...] = (ctx, options)
             if doc["clip"]:
                 arguments += ({"audio": [doc["clip"]]},)
             requests.append(
@@ -246,8 +245,10 @@ class GreavesLM(LM):  # type: ignore[misc]
         super().__init__()
         self._attached = ExitStack()
         if speaker is None:
-            options = {**model_args, **({"device": device} if device else {})}
-            lalm = registry.models.get(model)(**options)
+            # lm-eval asks for cuda:0 unless told otherwise, whether there is one or not
+            if device and (torch.cuda.is_available() or not device.startswith("cuda")):
+                model_args["device"] = device
+            lalm = registry.models.get(model)(**model_args)
             loaded = Defence.load(Path(defence)) if defence else Defence()
             self._attached.enter_context(loaded.attached(lalm))
             speaker = Speaker(lalm, defence or "vanilla", 0, loaded.hash)
@@ -391,4 +392,7 @@ def command_line(arguments: list[str]) -> None:
     from lm_eval.__main__ import cli_evaluate
 
     sys.argv = ["lm_eval", *arguments]
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except ValueError as error:  # how lm-eval tells its users of an unknown task or model
+        raise GreavesError(f"lm-eval: {error}") from error
