@@ -42,8 +42,6 @@ from greaves.models.base import Generated, Sampling
 from greaves.records import Question, Response, Verdict
 from greaves.task import Task
 
-YAML_FOLDER = Path(__file__).parent.parent / "tasks" / "lm_eval_yaml"
-
 logging.getLogger("lm_eval").setLevel(logging.WARNING)
 logging.getLogger("lm_eval.config.task").setLevel(logging.ERROR)  # "no generation_kwargs": untrue
 
