@@ -1,0 +1,12 @@
+"""A model of one's own: the pocket LALM in half the memory."""
+
+from __future__ import annotations
+
+from greaves.models.base import LALM
+from greaves.models.pocket_lalm import WEIGHTS
+from greaves.models.qwen2_audio import load_folder
+
+
+def pocket_bfloat16(device: str = "cpu") -> LALM:
+    """The embedded pocket LALM with its weights in bfloat16."""
+    return load_folder("pocket-bfloat16", WEIGHTS, device=device, dtype="bfloat16")
