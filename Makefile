@@ -1,5 +1,5 @@
 # Two commands: `make bench` runs the main job, `make test` runs the tests.
-# PYTHON picks the interpreter; VENV the environment; CHECKS=1 adds ruff and mypy to `make test`.
+# PYTHON picks the interpreter; VENV the environment; `make lint` runs ruff and mypy.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,10 @@ test: $(VENV)/.ready-test
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	rm -rf build/types && mkdir -p build/types/greaves
+	ln -s $(CURDIR)/suite/* build/types/greaves/
+	ln -s $(addprefix $(CURDIR)/,leaderboards methods recipes tasks) build/types/greaves/
+	MYPYPATH=build/types $(BIN)/mypy
 
 env: $(VENV)/.ready
 
@@ -33,13 +36,12 @@ $(BIN)/python:
 $(VENV)/.ready: $(BIN)/python constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools -c constraints.txt
 	$(BIN)/python -m pip install --quiet "$$(grep -i '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt \
-	    --config-settings editable_mode=strict --editable .
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt \
-	    --config-settings editable_mode=strict --editable '.[test,lint]'
+	    --editable '.[test,lint]'
 	@touch $@
 
 clean:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from greaves.errors import DataError
 
-EMBEDDED = Path(__file__).parent / "models" / "pocket" / "data"
+EMBEDDED = Path(__file__).resolve().parent / "models" / "pocket" / "data"
+"""Resolved, since an editable install may be a tree of links."""
 
 
 def data_folder(name: str, part: str, base: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from greaves.models.qwen2_audio import Qwen2Audio, load_folder
 from greaves.registry import register_model
 
-WEIGHTS = Path(__file__).parent / "pocket" / "weights"
+WEIGHTS = Path(__file__).resolve().parent / "pocket" / "weights"
 
 
 @register_model("pocket")

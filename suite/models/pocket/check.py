@@ -19,7 +19,7 @@ from greaves.models.pocket.prompts import (
 )
 from greaves.models.qwen2_audio import load_folder
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE / "weights"
 """The embedded model folder."""
 DATA = HERE / "data"
