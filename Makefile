@@ -8,6 +8,8 @@ RUN ?= runs/pocket
 # Nothing here needs a model hub; say so, or a missing file is looked for on the network.
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# At the pocket's size a second thread buys little, and on a busy machine it costs much.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: bench test lint env clean
 
@@ -36,12 +38,13 @@ $(BIN)/python:
 $(VENV)/.ready: $(BIN)/python constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools -c constraints.txt
 	$(BIN)/python -m pip install --quiet "$$(grep -i '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation \
+	    -c constraints.txt --editable .
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt \
-	    --editable '.[test,lint]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation \
+	    -c constraints.txt --editable '.[test,lint]'
 	@touch $@
 
 clean:

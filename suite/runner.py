@@ -14,7 +14,7 @@ from pathlib import Path
 from greaves import __version__, registry
 from greaves.alignment_data.sets import AlignmentData
 from greaves.defence import Defence
-from greaves.errors import DataError, RecipeError
+from greaves.errors import DataError, RecipeError, StoreError
 from greaves.identity import Speaker, sample_seed
 from greaves.method import RunContext
 from greaves.models.base import LALM, Sampling
@@ -61,6 +61,7 @@ def run(
     with steps or Steps() as shown, lock(folder):
         if fresh:
             _put_aside(folder)
+        _check_same_run(plan, folder)
         _write_run(plan, folder)
         return _Run(plan, folder, questions, only, shown).all_cells()
 
@@ -76,6 +77,25 @@ def _check_only(plan: Plan, only: Sequence[str]) -> None:
             )
 
 
+def _check_same_run(plan: Plan, folder: Path) -> None:
+    """A folder holds one recipe; a changed recipe of the same name carries on in it."""
+    if not (folder / "run.json").exists():
+        return
+    name = RunFolder.open(folder).facts().name
+    if name != plan.recipe.name:
+        raise StoreError(
+            f"the folder holds a run of recipe {name!r}, not {plan.recipe.name!r}",
+            where=str(folder),
+            do="choose another with --run-dir, or put it aside with --fresh",
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Greaves, Python and the packages that could change a result."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"greaves": __version__, "python": platform.python_version(), **found}
+
+
 def _put_aside(folder: Path) -> None:
     if not (folder / "run.json").exists():
         return
@@ -88,7 +108,6 @@ def _put_aside(folder: Path) -> None:
 
 
 def _write_run(plan: Plan, folder: Path) -> None:
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     write_json(
         folder / "run.json",
         {
@@ -97,7 +116,7 @@ def _write_run(plan: Plan, folder: Path) -> None:
             "label": plan.recipe.label,
             "recipe_hash": plan.hash,
             "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
-            "versions": {"greaves": __version__, "python": platform.python_version(), **versions},
+            "versions": versions(),
             "recipe": plan.recipe.model_dump(mode="json"),
         },
     )
@@ -210,7 +229,7 @@ class _Run:
             lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
         )
         defence = cell.aligner.align(model, data, context)
-        defence.save(folder, {**request, "greaves": __version__})
+        defence.save(folder, {**request, "versions": versions()})
         shutil.rmtree(work)
         return Defence.load(folder)
 

@@ -243,6 +243,17 @@ def test_two_runs_on_one_folder_at_once_are_refused(
     refused(result, f"another run (process {holder.pid})")
 
 
+def test_a_run_folder_of_another_recipe_is_not_overwritten(
+    greaves: Cli, write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert greaves("run", write_recipe(tasks=["aiah-text-only"]), "--run-dir", folder)[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*.json*")}
+    result = greaves("run", write_recipe(name="other"), "--run-dir", folder)
+    refused(result, "holds a run of recipe 'small', not 'other'")
+    assert {path: path.read_bytes() for path in folder.rglob("*.json*")} == before
+
+
 def test_dry_run_shows_the_cells_and_writes_nothing(
     greaves: Cli, write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
