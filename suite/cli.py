@@ -14,7 +14,7 @@ import sys
 import warnings
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -217,22 +217,33 @@ def main() -> None:
     """Entry point: 0 done, 2 a mistake of the user's, 1 one of ours, 130 interrupted."""
     try:
         _mount_commands()
-        app()
+        status = app(standalone_mode=False)
     except GreavesError as error:
         _stop(f"greaves: {error}", 2, error)
-    except KeyboardInterrupt:
-        print("greaves: interrupted; run the same command again to carry on", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:
+        if isinstance(error, USAGE_ERRORS):
+            _stop(f"greaves: {_message(error)}; see: greaves --help", 2, error)
         line = " ".join(str(error).split())[:300]
         _stop(
             f"greaves: internal error: {type(error).__name__}: {line}; --debug shows where",
             1,
             error,
         )
+    if status == INTERRUPTED:
+        print("greaves: interrupted; run the same command again to carry on", file=sys.stderr)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-def _stop(line: str, status: int, error: Exception) -> None:
+INTERRUPTED = 130
+USAGE_ERRORS = tuple(kind for kind in typer.BadParameter.__mro__ if hasattr(kind, "format_message"))
+"""What typer raises for a wrong command, option or value; it exports only the most special one."""
+
+
+def _message(error: Any) -> str:
+    return str(error.format_message()).rstrip(".")
+
+
+def _stop(line: str, status: int, error: Exception) -> NoReturn:
     if os.environ.get("GREAVES_DEBUG"):
         raise error
     print(line, file=sys.stderr)

@@ -108,6 +108,14 @@ def test_a_recipe_that_is_not_yaml_is_named_with_its_line(greaves: Cli, tmp_path
     refused(greaves("run", path), "broken.yaml", "cannot be read")
 
 
+def test_a_wrong_command_or_option_is_one_line(greaves: Cli) -> None:
+    refused(greaves("frobnicate"), "No such command 'frobnicate'")
+    refused(greaves("run", "pocket", "--fesh"), "No such option: --fesh")
+    refused(greaves("run"), "Missing argument 'recipe'; see: greaves --help")
+    assert greaves("--version")[0] == 0
+    assert greaves("run", "--help")[0] == 0
+
+
 def test_an_unknown_recipe_name_suggests_the_nearest(greaves: Cli) -> None:
     refused(greaves("run", "pockets"), "unknown recipe 'pockets'", "did you mean 'pocket'?")
     refused(greaves("run", "missing.yaml"), "missing.yaml", "no such recipe file")

@@ -22,7 +22,7 @@ def train_command(
     ] = Path("pocket-training"),
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
 ) -> None:
-    """Train the pocket LALM from its grammar; about an hour on two cores. Needs greaves[speech]."""
+    """Train the pocket LALM from its grammar; about an hour on two cores. Needs extra `speech`."""
     import logging
 
     from greaves.models.pocket.recipe import Recipe, train
