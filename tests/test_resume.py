@@ -74,7 +74,9 @@ def test_killed_at_random_moments_nothing_is_lost_doubled_or_asked_twice(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(recipe, whole)
     expected = by_key(whole)
-    chooser = random.Random(time.time_ns())
+    seed = time.time_ns()
+    print(f"seed of the moments: {seed}")  # shown when the test fails
+    chooser = random.Random(seed)
     seen: dict[str, str] = {}
     for _ in range(4):
         process = start(recipe, killed)
@@ -118,6 +120,9 @@ CHANGES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "sampling seed": lambda recipe, data: recipe["benchmarks"]["aiah"].update(sampling_seed=1),
     "method": lambda recipe, data: recipe.update(
         methods=[{"method": "other-prompt", "name": "vanilla"}]
+    ),
+    "dtype": lambda recipe, data: recipe.update(
+        models=[{"model": "pocket", "options": {"dtype": "bfloat16"}}]
     ),
     "model": lambda recipe, data: recipe.update(
         models=[{"model": "qwen2-audio", "name": "pocket", "options": {"path": str(data / "lm")}}]

@@ -65,7 +65,8 @@ class LALM(ABC):
     Attributes:
         name: name in recipes and tables, e.g. "pocket".
         revision: revision of the weights, as the hub or the maker calls it.
-        fingerprint: hash of weights, configuration and processor; part of every response's key.
+        fingerprint: hash of weights, configuration, processor and dtype; part of every response's
+            key.
     """
 
     name: str

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from greaves.errors import ModelError
 from greaves.models.base import Conversation
 from greaves.models.transformers_lalm import TransformersLALM, folder_fingerprint
+from greaves.records import content_hash
 from greaves.registry import register_model
 
 transformers_logging.disable_progress_bar()
@@ -73,13 +74,13 @@ def load_folder(name: str, folder: Path, *, device: str | None, dtype: str) -> Q
     except (OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(f"not a Qwen2-Audio checkpoint ({reason})", where=str(folder)) from None
-    fingerprint = folder_fingerprint(folder)
+    contents = folder_fingerprint(folder)
     return Qwen2Audio(
         name,
         network.to(device),
         processor,
-        fingerprint=fingerprint,
-        revision=f"sha256:{fingerprint[:12]}",
+        fingerprint=content_hash({"folder": contents, "dtype": dtype}),
+        revision=f"sha256:{contents[:12]}",
     )
 
 

@@ -252,14 +252,18 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end."""
-    whole = [
-        path
-        for path in (folder / "checkpoints").glob("checkpoint-*")
-        if (path / "trainer_state.json").is_file()
-    ]
+    """The newest checkpoint that was written to its end; Trainer writes its state last."""
+    whole = [path for path in (folder / "checkpoints").glob("checkpoint-*") if _is_whole(path)]
     newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return str(newest) if newest else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _forget_paths(file: Path, model: LALM) -> None:
