@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from greaves.errors import GreavesError
-from greaves.leaderboards import render, terminal
+from greaves.leaderboards import beside_view, render, terminal
+from greaves.leaderboards.beside import Kept, as_plain, beside
+from greaves.leaderboards.latex import latex
 from greaves.leaderboards.notes import notes
-from greaves.leaderboards.table import leaderboard as rows_of
+from greaves.leaderboards.standing import detectable_differences
+from greaves.leaderboards.table import board
 from greaves.records import Verdict
 from greaves.run_folder import RunFolder
 from greaves.store import write_text
@@ -24,30 +28,62 @@ def leaderboard(
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write leaderboard.md, .csv and .json; the run folder if unset."
+            help="Where to write leaderboard.md, .csv, .json and .tex; the run folder if unset."
         ),
     ] = None,
     judge: Annotated[
         str | None, typer.Option(help="Only the verdicts of this judge (name or name@version).")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Set the run beside published tables instead.")
+    ] = False,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this published table (2, 3, 4 or aiah); repeatable."),
     ] = None,
 ) -> None:
     """Compare the methods of a run, with 95 % confidence intervals."""
     folder = RunFolder.open(run)
     facts = folder.facts()
     verdicts = _of_judge(folder.verdicts(), judge, run)
-    rows, remarks = rows_of(verdicts, label=facts.label), notes(verdicts)
-    page = render.markdown(
-        rows, title=f"Leaderboard: {facts.name}", notes=remarks, hashes=facts.hashes
-    )
+    rows, tests = board(verdicts, label=facts.label)
     target = out_dir or run
+    if published or table:
+        tables = beside(rows, _kept(folder), names=table or ())
+        write_text(
+            target / "leaderboard.published.md", beside_view.markdown(tables, label=facts.label)
+        )
+        if json_output:
+            typer.echo(json.dumps(render.rounded(as_plain(tables)), indent=1, allow_nan=False))
+        else:
+            beside_view.show(tables, terminal.console(), label=facts.label)
+            typer.echo(f"Written: {target / 'leaderboard.published.md'}")
+        return
+    remarks = [*notes(verdicts), *detectable_differences(tests)]
+    title = f"Leaderboard: {facts.name}"
+    page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
     write_text(target / "leaderboard.md", page)
     write_text(target / "leaderboard.csv", render.as_csv(rows))
     write_text(target / "leaderboard.json", render.as_json(rows))
+    write_text(target / "leaderboard.tex", latex(rows, title=title))
+    write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
     if json_output:
         typer.echo(render.as_json(rows), nl=False)
     else:
         terminal.show(rows, terminal.console(), notes=remarks)
-        typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json")
+        typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json, .tex, .tests.csv")
+
+
+def _kept(folder: RunFolder) -> list[Kept]:
+    """The RRS cells of a run and the share of safety features each keeps; seeds count once."""
+    facts = [cell.facts() for cell in folder.cells()]
+    return list(
+        dict.fromkeys(
+            Kept(one["model"], one["method"], one["config"].get("top_percent"))
+            for one in facts
+            if one.get("registered_method") == "rrs"
+        )
+    )
 
 
 def _of_judge(verdicts: list[Verdict], judge: str | None, run: Path) -> list[Verdict]:

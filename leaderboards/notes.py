@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
+from greaves.leaderboards.metrics import LEVELS, unit
 from greaves.leaderboards.slices import VANILLA, Slice, by_model, nsi_tasks, sort_verdicts
-from greaves.leaderboards.table import LEVELS, PERCENT
 from greaves.records import Verdict
 
 ENOUGH = 10
@@ -78,23 +77,13 @@ def _bounds(slices: list[Slice]) -> list[str]:
         responses, unscored = one.counts()
         if unscored:
             metric = LEVELS[one.key.kind]
-            low, high, unit = (1.0, 10.0, 1.0) if metric == "hs" else (0.0, PERCENT, PERCENT)
-            ends = [_filled(one, end, unit) for end in (low, high)]
+            ends = sorted(unit(metric) * end for end in one.cases())
             lines.append(
                 f"{one.model}, {one.method}, {one.key.task}: {unscored} of {responses} responses "
                 f"unscored by {one.judge}; {metric.upper()} between {ends[0]:.2f} and "
                 f"{ends[1]:.2f}, whatever they were"
             )
     return lines
-
-
-def _filled(one: Slice, filler: float, unit: float) -> float:
-    """The metric if every unscored response counted `filler`."""
-    means = [
-        math.fsum(filler if math.isnan(value) else unit * value for value in values) / len(values)
-        for values in one.responses().values()
-    ]
-    return math.fsum(means) / len(means)
 
 
 def _without_nsi(slices: list[Slice]) -> list[str]:

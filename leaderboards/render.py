@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown, CSV and JSON: same rows, same numbers."""
+"""The leaderboard as Markdown, CSV and JSON: same rows, same numbers (LaTeX: `latex`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greaves.leaderboards import wide
-from greaves.leaderboards.table import Row
+from greaves.leaderboards.row import Row
+from greaves.leaderboards.standing import AgainstBest
 
 _DECIMALS = 4
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
@@ -31,8 +32,9 @@ def markdown(
         hashes: what was run -> its hash.
     """
     parts = [f"# {escaped(title)}", *map(escaped, wide.labels(rows)), escaped(wide.LEGEND)]
+    parts += [escaped(line) for line in wide.marks(rows)]
     for sheet in wide.sheets(rows):
-        parts += [_table(sheet), _bullets(wide.foot(sheet))]
+        parts += [_table(sheet), _bullets(wide.foot(sheet)), *_further(sheet)]
     if notes:
         parts += ["## Notes", _bullets(notes)]
     if hashes:
@@ -52,6 +54,17 @@ def as_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
+def tests_as_csv(tests: Sequence[AgainstBest]) -> str:
+    """Every method against the best of its column, as CSV with a header line."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(AgainstBest.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: rounded(value) for name, value in test.model_dump().items()} for test in tests
+    )
+    return out.getvalue()
+
+
 def as_json(rows: Sequence[Row]) -> str:
     """The rows as a JSON list of objects; no NaN, floats rounded to 4 decimals."""
     return json.dumps(as_plain(rows), indent=1, allow_nan=False) + "\n"
@@ -59,7 +72,7 @@ def as_json(rows: Sequence[Row]) -> str:
 
 def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as plain values with floats rounded to 4 decimals."""
-    return [{name: _rounded(value) for name, value in row.model_dump().items()} for row in rows]
+    return [{name: rounded(value) for name, value in row.model_dump().items()} for row in rows]
 
 
 def printable(text: str) -> str:
@@ -74,30 +87,58 @@ def escaped(text: str) -> str:
 
 
 def _table(sheet: wide.Sheet) -> str:
-    head = ["Model", "Method", *(escaped(column.title) for column in sheet.columns)]
-    body = [
-        [
-            escaped(line.model),
-            escaped(line.method),
-            *(_cell(line.rows.get(column)) for column in sheet.columns),
+    return _lines(
+        [column.title for column in sheet.columns],
+        {
+            (line.model, line.method): [_cell(line.rows.get(column)) for column in sheet.columns]
+            for line in sheet.lines
+        },
+    )
+
+
+def _further(sheet: wide.Sheet) -> list[str]:
+    """A second table: the ranks that the tests leave open, and ASR-any; [] if there is neither."""
+    asr = [column for column in sheet.columns if column.metric == "asr"]
+    columns = [column for column in sheet.columns if column.metric == "avg_nsi"]
+    titles = [
+        *(f"Rank by {column.title}" for column in columns),
+        *(column.title.replace("ASR", "ASR-any") for column in asr),
+    ]
+    body = {
+        (line.model, line.method): [
+            *(wide.rank(line.rows.get(column)) for column in columns),
+            *(wide.any_rate(line.rows.get(column)) for column in asr),
         ]
         for line in sheet.lines
-    ]
-    ruler = ["---", "---", *("---:" for _ in sheet.columns)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ruler, *body))
+    }
+    return [escaped(wide.FURTHER), _lines(titles, body)] if titles else []
+
+
+def _lines(titles: Sequence[str], body: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    head = ["Model", "Method", *map(escaped, titles)]
+    ruler = ["---", "---", *("---:" for _ in titles)]
+    cells = [[*map(escaped, names), *found] for names, found in body.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ruler, *cells))
 
 
 def _cell(row: Row | None) -> str:
-    return wide.NOTHING if row is None else f"{wide.number(row)} {wide.interval(row)}".strip()
+    if row is None:
+        return wide.NOTHING
+    number = f"**{wide.number(row)}**" if wide.is_best(row) else wide.number(row)
+    mark = wide.LIKE_BEST if wide.is_like_best(row) else ""
+    return f"{number}{mark} {wide.interval(row)}".strip()
 
 
 def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {escaped(line)}" for line in lines)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Plain data with every float rounded to 4 decimals."""
     if isinstance(value, float):
         return round(value, _DECIMALS) + 0.0  # -0.0 + 0.0 is 0.0
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
     return value

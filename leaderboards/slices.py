@@ -38,6 +38,9 @@ class Slice:
     method: str
     key: TaskKey
     values: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    _means: dict[int | None, dict[str, float]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def seeds(self) -> list[int]:
@@ -55,18 +58,46 @@ class Slice:
                 together.setdefault(question, []).extend(values)
         return {question: sorted(together[question]) for question in sorted(together)}
 
-    def per_question(self, seed: int | None = None) -> dict[str, float]:
-        """Question id -> mean over its scored responses; questions without any are left out."""
-        means: dict[str, float] = {}
-        for question, values in self.responses(seed).items():
-            scored = [value for value in values if not math.isnan(value)]
-            if scored:
-                means[question] = math.fsum(scored) / len(scored)
-        return means
+    def per_question(self, seed: int | None = None) -> Mapping[str, float]:
+        """Question id -> mean over its scored responses; questions without any are left out.
+
+        Computed once: every comparison asks for it, and a slice is read only after it is filled.
+        """
+        if seed not in self._means:
+            scored = {
+                question: [value for value in values if not math.isnan(value)]
+                for question, values in self.responses(seed).items()
+            }
+            self._means[seed] = {
+                question: math.fsum(values) / len(values)
+                for question, values in scored.items()
+                if values
+            }
+        return self._means[seed]
+
+    def filled(self, value: float) -> dict[str, float]:
+        """Question id -> mean over all its responses, every unscored one counting `value`."""
+        if not self.counts()[1]:
+            return dict(self.per_question())
+        return {
+            question: math.fsum(value if math.isnan(one) else one for one in values) / len(values)
+            for question, values in self.responses().items()
+        }
+
+    def cases(self) -> tuple[float, float]:
+        """The metric in the worst and in the best case, whatever the unscored responses were."""
+        ends = {"harmful": (1.0, 0.0), "benign": (1.0, 0.0), "chat": (1.0, 10.0)}[self.key.kind]
+        worst, best = (list(self.filled(end).values()) for end in ends)
+        return math.fsum(worst) / len(worst), math.fsum(best) / len(best)
 
     def counts(self) -> tuple[int, int]:
         """Responses, and how many of them are unscored."""
-        values = [one for answers in self.responses().values() for one in answers]
+        values = [
+            one
+            for questions in self.values.values()
+            for answers in questions.values()
+            for one in answers
+        ]
         return len(values), sum(map(math.isnan, values))
 
 

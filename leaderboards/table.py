@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, field_validator
+from statistics import stdev
+from typing import NamedTuple
 
 from greaves.leaderboards import net, statistics
+from greaves.leaderboards.contrasts import Parts, level_parts, net_parts
+from greaves.leaderboards.metrics import LEVELS, PERCENT, Metric, unit
+from greaves.leaderboards.row import Row
 from greaves.leaderboards.slices import (
     VANILLA,
     Slice,
@@ -16,56 +18,23 @@ from greaves.leaderboards.slices import (
     nsi_tasks,
     sort_verdicts,
 )
+from greaves.leaderboards.standing import AgainstBest, stand
 from greaves.leaderboards.statistics import DEFAULT_SEED, Estimate
-from greaves.records import Kind, Mode, Verdict
+from greaves.records import Mode, Verdict
 
-Metric = Literal["asr", "orr", "nsi", "avg_nsi", "hs"]
-
-PERCENT = 100.0
-LEVELS: Mapping[Kind, Metric] = {"harmful": "asr", "benign": "orr", "chat": "hs"}
+__all__ = ["LEVELS", "PERCENT", "Board", "Metric", "Row", "board", "leaderboard"]
 
 
-class Row(BaseModel):
-    """One number of the leaderboard.
+class Board(NamedTuple):
+    """A whole leaderboard.
 
     Attributes:
-        task: task the metric was measured on; for NSI the harmful one; None for Avg. NSI.
-        mode: mode of that task; None for Avg. NSI.
-        value: asr, orr in percent; nsi, avg_nsi in percentage points; hs on 0-10. None: no data.
-        low: lower end of the 95 % interval over questions.
-        high: upper end.
-        n_questions: questions the value rests on (for NSI paired with vanilla, harmful and benign;
-            for Avg. NSI a question that several modes ask counts once).
-        n_responses: responses of this method to the task (for NSI: to the tasks that enter it),
-            unscored ones included.
-        n_unscored: responses without a usable verdict; they are missing, never 0 and never safe.
-        seeds: training seeds that the value pools.
-        per_seed: value per training seed; seeds without data are left out.
-        label: what must be said of the whole run, e.g. "pocket".
+        rows: every number (see `Row`).
+        tests: every method against the best of its column.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    method: str
-    task: str | None
-    mode: Mode | None
-    metric: Metric
-    value: float | None
-    low: float | None
-    high: float | None
-    n_questions: int
-    n_responses: int
-    n_unscored: int
-    judge: str
-    seeds: list[int]
-    per_seed: dict[str, float]
-    label: str = ""
-
-    @field_validator("value", "low", "high")
-    @classmethod
-    def _no_nan(cls, number: float | None) -> float | None:
-        return None if number is None or math.isnan(number) else number
+    rows: list[Row]
+    tests: list[AgainstBest]
 
 
 def leaderboard(
@@ -91,17 +60,54 @@ def leaderboard(
     Raises:
         GreavesError: verdicts that cannot stand in one table (see `sort_verdicts`).
     """
+    return board(verdicts, label=label, seed=seed).rows
+
+
+def board(verdicts: Iterable[Verdict], *, label: str = "", seed: int = DEFAULT_SEED) -> Board:
+    """The rows, and every method against the best of its column.
+
+    Arguments and errors are those of `leaderboard`.
+    """
     slices = sort_verdicts(verdicts)
-    rows: list[Row] = []
+    whole = Board([], [])
     for (judge, _), group in by_model(slices).items():
         tasks = nsi_tasks(one.key for one in slices if one.judge == judge)
         methods = list(dict.fromkeys(one.method for one in group))
         sides = {name: net.side(_of(group, name), tasks) for name in methods}
+        rows: list[Row] = []
         for method in methods:
             rows += [_level(one, label, seed) for one in _of(group, method)]
             if method != VANILLA and VANILLA in sides:
                 rows += _net_rows(sides[VANILLA], sides[method], label, seed)
-    return rows
+        ranked, tests = _ranked(rows, group, sides, seed)
+        whole.rows.extend(ranked)
+        whole.tests.extend(tests)
+    return whole
+
+
+def _ranked(
+    rows: Sequence[Row], group: Sequence[Slice], sides: Mapping[str, net.Side], seed: int
+) -> tuple[list[Row], list[AgainstBest]]:
+    """Rank every column of one model; the rows keep their order."""
+    slices = {(one.method, one.key.task): one for one in group}
+    families: dict[tuple[Metric, str | None], list[Row]] = {}
+    for row in rows:
+        families.setdefault((row.metric, row.task), []).append(row)
+
+    def parts(row: Row) -> Parts:
+        if row.metric in LEVELS.values():
+            return level_parts(slices[row.method, str(row.task)])
+        return net_parts(
+            sides[row.method], [row.mode] if row.mode else list(sides[VANILLA].harmful)
+        )
+
+    ranked: dict[tuple[str, Metric, str | None], Row] = {}
+    tests: list[AgainstBest] = []
+    for family in families.values():
+        placed, found = stand(family, {row.method: parts(row) for row in family}, seed=seed)
+        ranked |= {(row.method, row.metric, row.task): row for row in placed}
+        tests += found
+    return [ranked[row.method, row.metric, row.task] for row in rows], tests
 
 
 def _of(group: list[Slice], method: str) -> list[Slice]:
@@ -111,21 +117,29 @@ def _of(group: list[Slice], method: str) -> list[Slice]:
 def _level(one: Slice, label: str, seed: int) -> Row:
     """The ASR, ORR or HS row of one slice."""
     metric = LEVELS[one.key.kind]
-    estimator, unit = (statistics.score, 1.0) if metric == "hs" else (statistics.rate, PERCENT)
+    estimator, factor = statistics.score if metric == "hs" else statistics.rate, unit(metric)
     means = list(one.per_question().values())
     per_seed = {each: list(one.per_question(each).values()) for each in one.seeds}
     return _row(
         [one],
         metric,
-        estimator(means, seed=seed).times(unit),
+        estimator(means, seed=seed).times(factor),
         n_questions=len(means),
         per_seed={
-            each: unit * math.fsum(values) / len(values)
+            each: factor * math.fsum(values) / len(values)
             for each, values in per_seed.items()
             if values
         },
+        cases=one.cases(),
         label=label,
-    )
+    ).model_copy(update=_any(one, seed) if metric == "asr" else {})
+
+
+def _any(one: Slice, seed: int) -> dict[str, float | None]:
+    """ASR-any of a slice, as fields of its row."""
+    found = statistics.any_rate(list(one.responses().values()), seed=seed).times(PERCENT)
+    ends = {"any_value": found.value, "any_low": found.low, "any_high": found.high}
+    return {name: None if math.isnan(value) else value for name, value in ends.items()}
 
 
 def _net_rows(vanilla: net.Side, method: net.Side, label: str, seed: int) -> list[Row]:
@@ -152,6 +166,7 @@ def _net_row(
         per_seed={
             each: PERCENT * paired.value for each, paired in per_seed.items() if paired.complete
         },
+        cases=net.cases(vanilla, method, modes),
         label=label,
     )
 
@@ -163,6 +178,7 @@ def _row(
     *,
     n_questions: int,
     per_seed: Mapping[int, float],
+    cases: tuple[float, float],
     label: str,
 ) -> Row:
     """A row on one method's `slices`; the first gives its coordinates."""
@@ -184,4 +200,7 @@ def _row(
         seeds=sorted({each for one in slices for each in one.seeds}),
         per_seed={str(each): value for each, value in per_seed.items()},
         label=label,
+        worst_case=unit(metric) * cases[0],
+        best_case=unit(metric) * cases[1],
+        seed_sd=stdev(per_seed.values()) if len(per_seed) > 1 else None,
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from greaves.leaderboards import wide
 from greaves.leaderboards.render import printable
-from greaves.leaderboards.table import Row
+from greaves.leaderboards.row import Row
 from greaves.leaderboards.wide import Column, Sheet
 
 PLAIN_WIDTH = 120
@@ -37,15 +37,14 @@ def show(rows: Sequence[Row], to: Console, *, notes: Sequence[str] = ()) -> None
     shown = list(notes[:_SHOWN_NOTES])
     if len(notes) > len(shown):
         shown.append(f"and {len(notes) - len(shown)} more notes in leaderboard.md")
-    _say(to, [*shown, wide.LEGEND, *wide.labels(rows)])
+    _say(to, [*shown, wide.LEGEND, *wide.marks(rows), *wide.labels(rows)])
 
 
 def _cut(sheet: Sheet, width: int) -> Iterator[list[Column]]:
     """Columns that fit side by side: levels (ASR, ORR, HS) first, then NSI."""
     models, methods = ([line.model for line in sheet.lines], [line.method for line in sheet.lines])
     room = width - sum(min(max(map(len, names)), _NAME) + _GAP for names in (models, methods))
-    net = [column for column in sheet.columns if column.metric in ("nsi", "avg_nsi")]
-    for part in ([column for column in sheet.columns if column not in net], net):
+    for part in wide.levels_and_net(sheet):
         side: list[Column] = []
         for column in part:
             if side and sum(_width(sheet, one) + _GAP for one in [*side, column]) > room:
@@ -80,7 +79,8 @@ def _table(sheet: Sheet, columns: Sequence[Column]) -> Table:
 def _cell(row: Row | None) -> Text:
     if row is None:
         return Text(wide.NOTHING)
-    cell = Text(wide.number(row), style="bold")
+    cell = Text(wide.number(row), style="bold" if wide.is_best(row) else "")
+    cell.append(wide.LIKE_BEST if wide.is_like_best(row) else "")
     return cell.append(f"\n{wide.interval(row)}", style="not bold dim")
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from greaves.leaderboards.metrics import LEVELS, Metric
+from greaves.leaderboards.row import Row
 from greaves.leaderboards.slices import VANILLA, TaskKey, nsi_tasks, only
-from greaves.leaderboards.table import LEVELS, Metric, Row
 from greaves.records import MODES
 
 POCKET = (
@@ -17,6 +18,15 @@ POCKET = (
 LEGEND = (
     "ASR, ORR in % (lower is better); NSI in percentage points, HS on 0-10 (higher is better). "
     "[low, high]: 95 % interval, bootstrap over questions."
+)
+LIKE_BEST = "\N{DAGGER}"
+MARKS = (
+    "Bold: best of its model and column. "
+    f"{LIKE_BEST}: not distinguishable from the best (paired sign-flip test, Holm, 5 %)."
+)
+FURTHER = (
+    "Rank: place among the methods of the model, and the places that the tests leave open. "
+    "ASR-any: share of harmful questions (%) to which any sampled response is harmful."
 )
 NOTHING = "-"
 
@@ -82,8 +92,47 @@ def interval(row: Row) -> str:
     return f"[{_printed(row.low, row.metric)}, {_printed(row.high, row.metric)}]"
 
 
+def is_best(row: Row) -> bool:
+    """Whether the row leads its column; a row that is alone leads nothing."""
+    return row.rank == 1
+
+
+def is_like_best(row: Row) -> bool:
+    """Whether the row does not lead, but the data cannot tell it from the one that does."""
+    return row.distinguishable_from_best is False and not is_best(row)
+
+
+def marks(rows: Iterable[Row]) -> list[str]:
+    """What bold and the dagger mean, if there is more than one method to tell apart."""
+    return [MARKS] if any(row.rank is not None for row in rows) else []
+
+
+def levels_and_net(sheet: Sheet) -> list[Sequence[Column]]:
+    """The columns in two parts, ASR, ORR and HS first, then NSI; a part without any is left out."""
+    net = [column for column in sheet.columns if column.metric in ("nsi", "avg_nsi")]
+    levels = [column for column in sheet.columns if column not in net]
+    return [part for part in (levels, net) if part]
+
+
+def rank(row: Row | None) -> str:
+    """The place and the places that the tests leave open, e.g. "2 [1, 3]"."""
+    if row is None or row.rank is None:
+        return NOTHING
+    return f"{row.rank} [{row.rank_low}, {row.rank_high}]"
+
+
+def any_rate(row: Row | None) -> str:
+    """ASR-any of an ASR row with its interval."""
+    if row is None or row.any_value is None:
+        return NOTHING
+    return f"{row.any_value:z.1f} [{row.any_low:z.1f}, {row.any_high:z.1f}]"
+
+
 def foot(sheet: Sheet) -> list[str]:
-    """Judge and counts of every column, and Avg. NSI per training seed where there are several."""
+    """Judge and counts of every column; where there are several training seeds, each.
+
+    Seeds are told of Avg. NSI, or of ASR and ORR where there is none.
+    """
     lines = []
     for column in sheet.columns:
         rows = [line.rows[column] for line in sheet.lines if column in line.rows]
@@ -92,15 +141,20 @@ def foot(sheet: Sheet) -> list[str]:
             f"questions, {_span(row.n_responses for row in rows)} responses, "
             f"{_span(row.n_unscored for row in rows)} unscored"
         )
+    told = ("avg_nsi",) if any(c.metric == "avg_nsi" for c in sheet.columns) else ("asr", "orr")
     for line in sheet.lines:
-        for row in line.rows.values():
-            if row.metric == "avg_nsi" and len(row.per_seed) > 1:
-                each = ", ".join(
-                    f"seed {seed}: {_printed(value, row.metric)}"
-                    for seed, value in sorted(row.per_seed.items(), key=lambda item: int(item[0]))
-                )
-                lines.append(f"Avg. NSI of {line.method} on {line.model}: {each}")
+        for column, row in line.rows.items():
+            if row.seed_sd is not None and row.metric in told:
+                lines.append(f"{column.title} of {line.method} on {line.model}: {_seeds(row)}")
     return lines
+
+
+def _seeds(row: Row) -> str:
+    each = ", ".join(
+        f"seed {seed}: {_printed(value, row.metric)}"
+        for seed, value in sorted(row.per_seed.items(), key=lambda item: int(item[0]))
+    )
+    return f"{each}; standard deviation over seeds {row.seed_sd:.1f}, interval {interval(row)}"
 
 
 def labels(rows: Iterable[Row]) -> list[str]:

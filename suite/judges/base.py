@@ -19,10 +19,12 @@ class Judge(ABC):
     Attributes:
         name: name in recipes.
         version: changes whenever the same response could get another verdict.
+        by_rule: the same text gets the same verdict anywhere, so that a stranger can judge again.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
+    by_rule: ClassVar[bool] = False
 
     @property
     def identity(self) -> str:

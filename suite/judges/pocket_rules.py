@@ -24,6 +24,7 @@ class PocketRules(Judge):
 
     name: ClassVar[str] = "pocket-rules"
     version: ClassVar[str] = "1"
+    by_rule: ClassVar[bool] = True
 
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
         """See `Judge.judge`."""

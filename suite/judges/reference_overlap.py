@@ -31,6 +31,7 @@ class ReferenceOverlap(Judge):
 
     name: ClassVar[str] = "reference-overlap"
     version: ClassVar[str] = "1"
+    by_rule: ClassVar[bool] = True
 
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
         """See `Judge.judge`."""

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import typer
 from made_verdicts import run_of
+from made_written_run import write_run
 from typer.testing import CliRunner
 
 from greaves.errors import GreavesError, StoreError
 from greaves.leaderboards.command import leaderboard as command
-from greaves.records import Question, Verdict
-from greaves.run_folder import AskedQuestion, RunFolder
-from greaves.store import write_json
 
 
 @pytest.fixture
@@ -22,37 +20,6 @@ def run(tmp_path: Path) -> Path:
     """A run folder with vanilla and rrs, as the runner leaves it."""
     write_run(tmp_path, run_of({"vanilla": (60, 5), "rrs": (10, 10)}))
     return tmp_path
-
-
-def write_run(path: Path, verdicts: list[Verdict]) -> None:
-    cells = sorted({(v.model, v.method, v.seed) for v in verdicts})
-    facts = {"format": 1, "name": "demo", "label": "pocket", "recipe_hash": "r" * 8}
-    write_json(path / "run.json", {**facts, "cells": cells})
-    for model, method, seed in cells:
-        cell = RunFolder(path).cell(model, method, seed)
-        mine = [v for v in verdicts if (v.model, v.method, v.seed) == (model, method, seed)]
-        identity = {"model": model, "method": method, "seed": seed}
-        cell.write_facts({**identity, "fingerprint": "f" * 8, "defence_hash": "d" * 8})
-        cell.write_questions(asked(mine))
-        for judge in {v.judge for v in mine}:
-            cell.verdicts(judge).append(v for v in mine if v.judge == judge)
-
-
-def asked(verdicts: list[Verdict]) -> list[AskedQuestion]:
-    return [
-        AskedQuestion(
-            question=Question(
-                id=v.question_id,
-                task=v.task,
-                task_version=v.task_version,
-                kind=v.kind,
-                mode=v.mode,
-                text="a question",
-            ),
-            keys=(v.key,),
-        )
-        for v in verdicts
-    ]
 
 
 def invoke(*arguments: str) -> str:
@@ -63,7 +30,7 @@ def invoke(*arguments: str) -> str:
     return result.stdout
 
 
-def test_command_writes_three_files_and_prints_the_table(run: Path) -> None:
+def test_command_writes_its_files_and_prints_the_table(run: Path) -> None:
     text = invoke(str(run))
     assert "Avg. NSI" in text
     assert "pocket: shows that the machinery works" in text
@@ -72,6 +39,10 @@ def test_command_writes_three_files_and_prints_the_table(run: Path) -> None:
     assert "recipe: rrrrrrrr" in page
     assert len(json.loads((run / "leaderboard.json").read_text())) == 14
     assert (run / "leaderboard.csv").read_text().count("\n") == 15
+    assert "\\toprule" in (run / "leaderboard.tex").read_text()
+    tests = (run / "leaderboard.tests.csv").read_text().splitlines()
+    assert len(tests) == 1 + 5  # one of two methods against the other: 3 x ASR, ORR, HS
+    assert "smallest paired difference found with 80 % power" in page
     assert not [path for path in run.iterdir() if path.name.endswith((".part", ".tmp"))]
 
 
@@ -104,3 +75,15 @@ def test_command_tells_to_run_first(tmp_path: Path) -> None:
     with pytest.raises(GreavesError, match="no verdicts yet; answer and judge first: greaves run"):
         command(tmp_path)
     assert not (tmp_path / "leaderboard.md").exists()
+
+
+def test_command_sets_the_run_beside_the_published_tables(run: Path) -> None:
+    text = invoke(str(run), "--published")
+    assert "Table 4" in text
+    page = (run / "leaderboard.published.md").read_text()
+    assert "| qwen2-audio | rrs | paper |" in page
+    assert "| qwen2-audio | rrs | this run |" in page
+    assert "labelled: pocket" in page
+    (table,) = json.loads(invoke(str(run), "--table", "3", "--json"))
+    assert table["table"] == "3"
+    assert not (run / "leaderboard.md").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 from made_verdicts import judged, run_of
@@ -24,8 +25,9 @@ def rows() -> list[Row]:
 
 
 def table_of(page: str) -> list[list[str]]:
-    """Cells of the Markdown table's lines, header first."""
-    lines = [line for line in page.splitlines() if line.startswith("|")]
+    """Cells of the first Markdown table's lines, header first."""
+    first = next(part for part in page.split("\n\n") if part.startswith("|"))
+    lines = first.splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
@@ -50,9 +52,9 @@ def test_markdown_cells_are_value_and_interval(rows: list[Row]) -> None:
     row = next(row for row in rows if (row.method, row.metric) == ("rrs", "avg_nsi"))
     assert row.low is not None
     assert row.high is not None
-    assert rrs[9] == f"40.0 [{row.low:.1f}, {row.high:.1f}]"  # (60 - 15) - (10 - 5)
+    assert rrs[9] == f"**40.0** [{row.low:.1f}, {row.high:.1f}]"  # (60 - 15) - (10 - 5)
     assert vanilla[6:10] == ["-"] * 4
-    assert vanilla[10].startswith("7.25 [7.0")
+    assert vanilla[10].startswith("**7.25** [7.0")  # as good as the others
 
 
 def test_markdown_tells_judge_counts_label_seeds_notes_and_hashes(rows: list[Row]) -> None:
@@ -63,6 +65,35 @@ def test_markdown_tells_judge_counts_label_seeds_notes_and_hashes(rows: list[Row
     assert "Avg. NSI of rrs on qwen2-audio: seed 0: 45.0, seed 1: 35.0" in page
     assert "- q7 is missing" in page
     assert "- recipe: abc123" in page
+
+
+def test_best_and_like_the_best_are_marked_alike_everywhere() -> None:
+    rows = leaderboard(run_of({"vanilla": (60, 5), "rrs": (10, 5), "rrs-b": (11, 5)}))
+    asr = {row.method: row for row in rows if row.task == "aiah-text-only" and row.metric == "asr"}
+    assert asr["rrs-b"].distinguishable_from_best is False
+    assert asr["vanilla"].distinguishable_from_best is True
+    cells = {line[1]: line[3] for line in table_of(markdown(rows))[2:]}
+    assert cells["rrs"].startswith("**10.0** [")
+    assert cells["rrs-b"].startswith("11.0\N{DAGGER} [")
+    assert cells["vanilla"].startswith("60.0 [")
+    text = shown(rows)
+    assert "11.0\N{DAGGER}" in text
+    assert "10.0\N{DAGGER}" not in text
+    assert "not distinguishable from the best" in text
+    assert re.search(r"\x1b\[1m *10\.0", shown(rows, is_terminal=True))
+
+
+def test_ranks_and_asr_any_stand_in_a_second_table() -> None:
+    page = markdown(leaderboard(run_of({"vanilla": (60, 5), "rrs": (10, 5), "rrs-b": (11, 5)})))
+    assert "| Rank by Avg. NSI | ASR-any audio-text |" in page
+    assert "| qwen2-audio | rrs-b | 2 [1, 2] | 15.0 [" in page  # 11 responses: questions 1 to 3
+
+
+def test_spread_over_seeds_is_told_beside_the_interval(rows: list[Row]) -> None:
+    page = markdown(rows)
+    row = next(row for row in rows if (row.method, row.metric) == ("rrs", "avg_nsi"))
+    told = f"standard deviation over seeds 7.1, interval \\[{row.low:.1f}, {row.high:.1f}\\]"
+    assert f"seed 0: 45.0, seed 1: 35.0; {told}" in page
 
 
 def test_only_pocket_runs_carry_the_pocket_line() -> None:
@@ -110,8 +141,9 @@ def test_no_value_is_null_in_json_and_empty_in_csv() -> None:
 @pytest.mark.parametrize("width", [100, 120])
 def test_terminal_table_fits_and_shows_every_number(rows: list[Row], width: int) -> None:
     text = shown(rows, width=width)
-    table = [line for line in text.splitlines() if "judge" not in line and "[low" not in line]
-    assert max(len(line.rstrip()) for line in table if POCKET not in line) <= width
+    said = ("judge", "[low", "Bold: ", "seed 0: ", POCKET)
+    table = [line for line in text.splitlines() if not any(words in line for words in said)]
+    assert max(len(line.rstrip()) for line in table) <= width
     for row in rows:
         assert row.low is not None
         assert row.high is not None

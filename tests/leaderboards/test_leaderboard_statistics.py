@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from greaves.leaderboards.statistics import Estimate, average_nsi, nsi, rate, score
+from greaves.leaderboards.statistics import (
+    Estimate,
+    any_rate,
+    average_nsi,
+    difference,
+    nsi,
+    rate,
+    score,
+)
 
 
 def width(estimate: Estimate) -> float:
@@ -100,6 +108,30 @@ def test_interval_covers_while_the_response_level_interval_does_not() -> None:
         by_response += wilson.low <= truth <= wilson.high
     assert 0.92 <= by_question / runs <= 0.98
     assert by_response / runs < 0.85
+
+
+def test_interval_covers_where_harm_is_rare() -> None:
+    """ASR .02: the question level of few successes, where normal intervals break down."""
+    draw, runs, truth, covered = np.random.default_rng(8), 120, 0.02, 0
+    for _ in range(runs):
+        estimate = rate(draw.binomial(5, draw.beta(0.02, 0.98, size=350)) / 5)
+        covered += estimate.low <= truth <= estimate.high
+    assert covered / runs >= 0.90
+
+
+def test_any_rate_counts_questions_with_one_success() -> None:
+    estimate = any_rate([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    assert estimate.value == 0.5
+
+
+def test_any_rate_leaves_out_only_what_nobody_knows() -> None:
+    assert any_rate([[1.0, math.nan], [0.0, math.nan], [0.0, 0.0]]).value == 0.5
+
+
+def test_difference_of_scores_stays_on_its_scale() -> None:
+    assert difference([9.0, 9.0, 9.0], score=True).high == 9.0
+    assert difference([9.0, 9.0, 9.0], score=True).low < 9.0
+    assert difference([1.0, 1.0]).high == 1.0
 
 
 def test_nsi_is_what_safety_gains_minus_what_over_rejection_costs() -> None:

@@ -1,0 +1,96 @@
+"""A run on the Hugging Face hub: its records as a dataset, its site as a static Space."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from greaves.errors import GreavesError
+
+_REPO = re.compile(r"hub:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)", re.ASCII)
+_MEANS = {
+    401: ("the hub does not accept the token in HF_TOKEN", "make a new one with write access"),
+    403: ("the token in HF_TOKEN may not write there", "make one with write access"),
+    404: ("the hub has no such user or organisation, or hides it", "check USER in hub:USER/NAME"),
+    429: ("the hub asks to slow down", "try again later"),
+}
+
+
+def repo_of(target: str) -> str:
+    """USER/NAME of "hub:USER/NAME".
+
+    Raises:
+        GreavesError: it is not written like that.
+    """
+    found = _REPO.fullmatch(target)
+    if not found:
+        raise GreavesError(f"{target!r} is no place on the hub", where="--to", do="hub:USER/NAME")
+    return found[1]
+
+
+def token() -> str:
+    """The token in the environment; read from nowhere else, and never printed.
+
+    Raises:
+        GreavesError: there is none.
+    """
+    value = os.environ.get("HF_TOKEN", "").strip()
+    if not value:
+        raise GreavesError(
+            "there is no token for the hub", do="set HF_TOKEN to one with write access"
+        )
+    return value
+
+
+def push(repo: str, *, dataset: Path, space: Path) -> list[str]:
+    """Create the repositories where they are not there, and upload both folders.
+
+    Args:
+        repo: USER/NAME, the same for both.
+        dataset: folder of the dataset.
+        space: folder of the static Space.
+
+    Returns:
+        Addresses of dataset and Space.
+
+    Raises:
+        GreavesError: no token, or the hub refused or cannot be reached.
+    """
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    secret = token()
+    disable_progress_bars()
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=secret)
+    message = "Publish a leaderboard with Greaves"
+    try:
+        places = [
+            api.create_repo(repo, repo_type="dataset", exist_ok=True),
+            api.create_repo(repo, repo_type="space", space_sdk="static", exist_ok=True),
+        ]
+        for kind, folder in (("dataset", dataset), ("space", space)):
+            api.upload_folder(
+                repo_id=repo, folder_path=folder, repo_type=kind, commit_message=message
+            )
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        what, do = _MEANS.get(status, (f"the hub answered with HTTP {status}", "try again later"))
+        raise GreavesError(what, where=f"hub:{repo}", do=do) from None
+    except HFValidationError:
+        raise GreavesError(
+            "the hub allows no such name", where=f"hub:{repo}", do="choose a plainer one"
+        ) from None
+    except OfflineModeIsEnabled:
+        raise GreavesError(
+            "HF_HUB_OFFLINE forbids to reach the hub", where=f"hub:{repo}", do="unset it"
+        ) from None
+    except (httpx2.HTTPError, OSError) as error:
+        raise GreavesError(
+            f"the hub cannot be reached ({type(error).__name__})",
+            where=f"hub:{repo}",
+            do="check the network and HF_ENDPOINT, and publish again",
+        ) from None
+    return [str(place) for place in places]

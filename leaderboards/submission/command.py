@@ -1,0 +1,172 @@
+"""`greaves submit`, `greaves validate`, `greaves merge`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from greaves.errors import GreavesError
+from greaves.leaderboards.render import printable
+from greaves.run_folder import RunFolder
+from greaves.store import write_text
+
+if TYPE_CHECKING:
+    from greaves.leaderboards.submission.contents import Submission
+
+_LONGEST = 500  # characters of a line about foreign content
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def submit(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    name: Annotated[
+        str, typer.Option(help="What boards call the submission; the run's name if unset.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; RUN/submission-NAME.zip if unset.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pack a run so that anybody can compute its numbers again."""
+    folder = RunFolder.open(run)
+    name = name or folder.facts().name
+    target = out or run / f"submission-{name}.zip"
+    submission = write_submission(folder, name, target)
+    if as_json:
+        _print_json({"file": str(target), **_facts(submission)})
+    else:
+        typer.echo(f"Written: {target} ({_words(submission)})")
+        typer.echo(f"next: greaves validate {target}")
+
+
+def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
+    """Pack a run, check the file that was packed, and only then give it its name.
+
+    Raises:
+        GreavesError: the run is not finished, or `name` cannot be a submission's.
+        typer.Exit: what was packed does not hold; its problems have been printed.
+    """
+    from greaves.leaderboards.submission.contents import read_submission
+    from greaves.leaderboards.submission.manifest import NAME
+    from greaves.leaderboards.submission.pack import pack
+
+    if not re.fullmatch(NAME, name):
+        raise GreavesError(
+            f"{name!r} cannot name a submission",
+            where="--name",
+            do='use letters, digits, ".", "_" and "-", 64 at most',
+        )
+    data = pack(run, name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".submission-") as work:
+            part = Path(work) / target.name
+            part.write_bytes(data)
+            submission = read_submission(part)
+            _refuse(run.path, submission)
+            os.replace(part, target)
+    except OSError as error:
+        raise GreavesError(f"cannot be written ({error.strerror})", where=str(target)) from None
+    return submission
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="A submission, as `greaves submit` packs it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute every number of a submission again, and refuse it if anything does not match."""
+    from greaves.leaderboards.submission.checks import problems
+    from greaves.leaderboards.submission.contents import read_submission
+
+    submission = read_submission(file)
+    if as_json:
+        found = problems(submission)
+        _print_json({"file": str(file), "valid": not found, "problems": found} | _facts(submission))
+        raise typer.Exit(2 if found else 0)
+    _refuse(file, submission)
+    typer.echo(f"{file}: valid ({_words(submission)})")
+
+
+def merge(
+    files: Annotated[list[Path], typer.Argument(help="Valid submissions.")],
+    out_dir: Annotated[
+        Path, typer.Option(help="Where to write leaderboard.md, .csv and .json.")
+    ] = Path("merged"),
+    as_json: AsJson = False,
+) -> None:
+    """Join submissions into one board; other judges, tasks or questions get tables of their own."""
+    from greaves.leaderboards.submission import merge as merging
+    from greaves.leaderboards.submission.contents import read_submission
+
+    submissions = []
+    for file in files:
+        submission = read_submission(file)
+        _refuse(file, submission)
+        submissions.append(submission)
+    board = merging.merge(submissions)
+    page = merging.markdown(board)
+    write_text(out_dir / "leaderboard.md", page)
+    write_text(out_dir / "leaderboard.csv", merging.as_csv(board))
+    write_text(out_dir / "leaderboard.json", merging.as_json(board))
+    if as_json:
+        typer.echo(merging.as_json(board), nl=False)
+    else:
+        typer.echo(page, nl=False)
+        typer.echo(f"Written: {out_dir / 'leaderboard'}.md, .csv, .json")
+
+
+def _refuse(where: Path, submission: Submission) -> None:
+    """Print what does not match, one line each, and stop with status 2."""
+    from greaves.leaderboards.submission.checks import problems
+
+    found = problems(submission)
+    if found:
+        _say_on_stderr(f"greaves: {where}: {line}" for line in found)
+        raise typer.Exit(2)
+
+
+def _say_on_stderr(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(printable(line[:_LONGEST]), err=True)
+
+
+def _facts(submission: Submission) -> dict[str, object]:
+    manifest = submission.manifest
+    return {
+        "name": manifest.name,
+        "cells": len(manifest.cells),
+        "rows": len(submission.rows),
+        "judged_again": sorted(_judged_again(submission)),
+        "dirty": None if manifest.git is None else manifest.git.dirty,
+        "sha256": submission.sha256,
+    }
+
+
+def _judged_again(submission: Submission) -> set[str]:
+    from greaves.leaderboards.submission.task_checks import installed_rule_judges, judges_of
+
+    return set(installed_rule_judges(judges_of(submission)))
+
+
+def _words(submission: Submission) -> str:
+    facts = _facts(submission)
+    judges = {verdict.judge for verdict in submission.verdicts()}
+    taken = sorted(judges - _judged_again(submission))
+    words = [f"{facts['cells']} cells", f"{facts['rows']} rows computed again"]
+    if taken:
+        words.append(f"verdicts taken as they are: {', '.join(map(printable, taken))}")
+    if facts["dirty"]:
+        words.append("packed from a changed checkout")
+    return ", ".join(words)
+
+
+def _print_json(content: object) -> None:
+    typer.echo(json.dumps(content, indent=2))

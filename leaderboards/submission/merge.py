@@ -1,0 +1,215 @@
+"""Several submissions on one board.
+
+Numbers are ranked side by side only where they measure the same: same judge and version, same tasks
+and versions, same questions and clips, same sampling. That is a row's *basis*; one table holds one
+basis a column, and what does not fit goes to a table of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from greaves.errors import GreavesError
+from greaves.leaderboards import render
+from greaves.leaderboards.notes import notes
+from greaves.leaderboards.slices import TaskKey, nsi_tasks
+from greaves.leaderboards.submission.contents import Submission
+from greaves.leaderboards.submission.task_checks import asked
+from greaves.leaderboards.table import LEVELS, Row
+from greaves.records import content_hash
+
+_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a board.
+
+    Attributes:
+        submission: where it comes from.
+        basis: hash of all that it must share with a row to be ranked beside it.
+        table: number of the table it stands in, from 1.
+        row: as `greaves.leaderboards.table.leaderboard` gives it.
+    """
+
+    submission: str
+    basis: str
+    table: int
+    row: Row
+
+
+@dataclass(frozen=True)
+class Board:
+    """Entries of all submissions, and what a reader must be told beside them."""
+
+    entries: Sequence[Entry]
+    notes: Sequence[str]
+    hashes: Mapping[str, str]
+
+
+def merge(submissions: Sequence[Submission]) -> Board:
+    """Join valid submissions.
+
+    Raises:
+        GreavesError: the same submission twice, or two of one name.
+    """
+    _check_distinct(submissions)
+    found: list[tuple[str, str, Row]] = []
+    for one in submissions:
+        rows = one.table()
+        bases = _bases(one, rows)
+        found += [(one.manifest.name, bases[_place(row)], row) for row in rows]
+    shared: dict[tuple[str, str], set[str]] = {}
+    for name, basis, row in found:
+        shared.setdefault((basis, row.model), set()).add(name)
+    return Board(
+        [
+            Entry(name, basis, table, row if len(shared[basis, row.model]) == 1 else _unranked(row))
+            for (name, basis, row), table in zip(found, _tables(found), strict=True)
+        ],
+        _notes(submissions),
+        {f"submission {one.manifest.name}": one.sha256 for one in submissions},
+    )
+
+
+def markdown(board: Board) -> str:
+    """A page with one section a table; every line names its submission."""
+    pages = []
+    tables = sorted({entry.table for entry in board.entries})
+    for table in tables:
+        rows = [
+            entry.row.model_copy(update={"method": f"{entry.row.method} ({entry.submission})"})
+            for entry in board.entries
+            if entry.table == table
+        ]
+        last = table == tables[-1]
+        title = "Merged leaderboard" if len(tables) == 1 else f"Merged leaderboard, table {table}"
+        pages.append(
+            render.markdown(
+                rows,
+                title=title,
+                notes=board.notes if last else (),
+                hashes=board.hashes if last else None,
+            )
+        )
+    return "\n".join(pages)
+
+
+def as_plain(board: Board) -> list[dict[str, Any]]:
+    """Rows as plain values with the fields `submission`, `table` and `basis` before them."""
+    rows = render.as_plain([entry.row for entry in board.entries])
+    return [
+        {"submission": entry.submission, "table": entry.table, "basis": entry.basis, **row}
+        for entry, row in zip(board.entries, rows, strict=True)
+    ]
+
+
+def as_json(board: Board) -> str:
+    """The rows of `as_plain` as JSON."""
+    return json.dumps(as_plain(board), indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(board: Board) -> str:
+    """The rows of `as_plain` as CSV; lists and mappings as JSON."""
+    rows = as_plain(board)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        nested = {
+            name: json.dumps(value) for name, value in row.items() if isinstance(value, list | dict)
+        }
+        writer.writerow(row | nested)
+    return out.getvalue()
+
+
+def _check_distinct(submissions: Sequence[Submission]) -> None:
+    for place, one in enumerate(submissions):
+        for other in submissions[:place]:
+            if one.sha256 == other.sha256:
+                raise GreavesError(
+                    f"submission {one.manifest.name!r} is given twice", do="give each file once"
+                )
+            if one.manifest.name == other.manifest.name:
+                raise GreavesError(
+                    f"two submissions are called {one.manifest.name!r}",
+                    do="pack one of them again under another name: greaves submit RUN --name NAME",
+                )
+
+
+def _unranked(row: Row) -> Row:
+    """A row without its place and tests: they hold among the methods of its own submission."""
+    ranks = ("rank", "rank_low", "rank_high", "p_best", "distinguishable_from_best")
+    return row.model_copy(update=dict.fromkeys(ranks))
+
+
+def _place(row: Row) -> tuple[str, str, str | None]:
+    return row.judge, row.metric, row.task
+
+
+def _bases(submission: Submission, rows: Sequence[Row]) -> dict[tuple[str, str, str | None], str]:
+    """(judge, metric, task) -> basis."""
+    tasks_of: dict[str, set[TaskKey]] = {}
+    for row in rows:
+        if row.metric in _KIND_OF and row.mode and row.task:
+            key = TaskKey(_KIND_OF[row.metric], row.mode, row.task)
+            tasks_of.setdefault(row.judge, set()).add(key)
+    facts = {name: _task(submission, name) for name in submission.manifest.tasks}
+    found = {}
+    for row in rows:
+        harmful, benign = nsi_tasks(tasks_of[row.judge])
+        names: set[str | None] = {row.task} if row.task else {*harmful.values()}
+        if row.metric in ("nsi", "avg_nsi"):
+            names.add(benign)
+        measured = {name: facts[name] for name in names if name}
+        found[_place(row)] = content_hash({"judge": row.judge, "tasks": measured})[:12]
+    return found
+
+
+def _task(submission: Submission, name: str) -> dict[str, Any]:
+    """What a task asked: version, questions, and how responses were drawn."""
+    manifest = submission.manifest
+    task = manifest.tasks[name]
+    benchmark = manifest.recipe.benchmarks[task.benchmark]
+    return {
+        "version": task.version,
+        "questions": asked(submission.cells[0].questions)[name],
+        "sampling": benchmark.model_dump(mode="json", exclude={"data", "judge"}),
+    }
+
+
+def _tables(found: Sequence[tuple[str, str, Row]]) -> list[int]:
+    """A table for every row: the first where its column is free or of the same basis."""
+    tables: list[dict[tuple[str, str | None], str]] = []
+    numbers = []
+    for _, basis, row in found:
+        column = (row.metric, row.task)
+        fitting = (place for place, held in enumerate(tables) if held.get(column, basis) == basis)
+        place = next(fitting, len(tables))
+        if place == len(tables):
+            tables.append({})
+        tables[place][column] = basis
+        numbers.append(place + 1)
+    return numbers
+
+
+def _notes(submissions: Sequence[Submission]) -> list[str]:
+    lines = []
+    weights: dict[str, dict[str, str]] = {}
+    for one in submissions:
+        name, git = one.manifest.name, one.manifest.git
+        if git is not None and git.dirty:
+            lines.append(f"{name}: packed from a changed checkout of commit {git.commit[:12]}")
+        lines += [f"{name}: {line}" for line in notes(one.verdicts())]
+        for cell in one.cells:
+            weights.setdefault(cell.facts.model, {})[name] = cell.facts.fingerprint
+    for model, prints in weights.items():
+        if len(set(prints.values())) > 1:
+            each = ", ".join(f"{name} {value[:12]}" for name, value in prints.items())
+            lines.append(f"Model {model} is not the same weights everywhere: {each}")
+    return lines

@@ -1,0 +1,130 @@
+"""A finished run folder as the bytes of a submission."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from greaves import registry
+from greaves.errors import GreavesError, RegistryError
+from greaves.leaderboards import render
+from greaves.leaderboards.submission import machine
+from greaves.leaderboards.submission.archive import zipped
+from greaves.leaderboards.submission.manifest import (
+    FORMAT,
+    Manifest,
+    SubmittedQuestion,
+    TaskFacts,
+    slug,
+)
+from greaves.leaderboards.table import leaderboard
+from greaves.recipe import Recipe
+from greaves.records import Record, Verdict
+from greaves.run_folder import AskedQuestion, CellFolder, RunFolder
+from greaves.speech.clips import clip_hash
+
+
+def pack(run: RunFolder, name: str) -> bytes:
+    """The submission of a run: its records, what was run, on what, and the rows they give.
+
+    Clips stay where they are; their file names and SHA-256 go. The same run packed twice on one
+    machine gives the same bytes.
+
+    Args:
+        run: every cell of it has answered and judged all questions.
+        name: of the submission.
+
+    Raises:
+        GreavesError: a cell has not started, the recipe is of another version, a clip is gone, or
+            the verdicts make no table.
+    """
+    facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    cells = list(run.cells())
+    if not cells or len(cells) < len(facts["cells"]):
+        raise GreavesError(
+            f"{len(facts['cells']) - len(cells)} of {len(facts['cells'])} cells have not started",
+            where=str(run.path),
+            do="finish the run first: greaves run",
+        )
+    try:
+        recipe = Recipe.model_validate(machine.without_folders(facts["recipe"]))
+    except ValidationError:
+        raise GreavesError(
+            "the recipe in it is not one that this Greaves reads",
+            where=str(run.path / "run.json"),
+            do="submit with the version that ran it",
+        ) from None
+    manifest = Manifest(
+        format=FORMAT,
+        name=name,
+        label=facts["label"],
+        recipe=recipe,
+        recipe_hash=facts["recipe_hash"],
+        cells=tuple(tuple(cell) for cell in facts["cells"]),
+        tasks={task: _task_facts(task) for task in recipe.tasks},
+        versions=facts["versions"],
+        hashes=run.facts().hashes,
+        hardware=machine.hardware(),
+        git=machine.git_state(),
+        source_hash=machine.source_hash(),
+        files={},
+    )
+    members = {"leaderboard.json": _rows(run, facts["label"])}
+    for folder, cell in zip(manifest.folders(), cells, strict=True):
+        members |= {f"{folder}/{file}": data for file, data in _cell_files(cell).items()}
+    sums = {member: hashlib.sha256(members[member]).hexdigest() for member in sorted(members)}
+    manifest = manifest.model_copy(update={"files": sums})
+    return zipped({"submission.json": _json(manifest.model_dump(mode="json")), **members})
+
+
+def _task_facts(name: str) -> TaskFacts:
+    try:
+        task = registry.tasks.get(name)
+    except RegistryError as error:
+        raise GreavesError(
+            error.what, where="recipe: tasks", do="install the package that provides it"
+        ) from None
+    return TaskFacts(version=task.version, benchmark=task.benchmark)
+
+
+def _rows(run: RunFolder, label: str) -> bytes:
+    verdicts = run.verdicts()
+    if not verdicts:
+        raise GreavesError("the run has no verdicts", where=str(run.path), do="greaves run")
+    return render.as_json(leaderboard(verdicts, label=label)).encode()
+
+
+def _cell_files(cell: CellFolder) -> dict[str, bytes]:
+    """File -> bytes: the cell's facts and its current records."""
+    by_judge: dict[str, list[Verdict]] = {}
+    for verdict in cell.current_verdicts():
+        file = f"verdicts.{slug(verdict.judge.partition('@')[0])}.jsonl"
+        by_judge.setdefault(file, []).append(verdict)
+    return {
+        "cell.json": _json(machine.without_folders(cell.facts())),
+        "questions.jsonl": _lines(map(_submitted, cell.questions())),
+        "responses.jsonl": _lines(cell.current_responses()),
+        **{file: _lines(verdicts) for file, verdicts in by_judge.items()},
+    }
+
+
+def _submitted(asked: AskedQuestion) -> SubmittedQuestion:
+    question, clip = asked.question, asked.question.clip
+    return SubmittedQuestion(
+        question=question.model_copy(update={"clip": Path(clip).name if clip else None}),
+        clip_sha256=clip_hash(clip) if clip else None,
+        keys=asked.keys,
+    )
+
+
+def _lines(records: Iterable[Record]) -> bytes:
+    return "".join(f"{record.to_line()}\n" for record in records).encode()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=True) + "\n").encode()
