@@ -59,7 +59,7 @@ def leaderboard(
             beside_view.show(tables, terminal.console(), label=facts.label)
             typer.echo(f"Written: {target / 'leaderboard.published.md'}")
         return
-    remarks = [*notes(verdicts), *detectable_differences(tests)]
+    remarks = [*_outdated(folder), *notes(verdicts), *detectable_differences(tests)]
     title = f"Leaderboard: {facts.name}"
     page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
     write_text(target / "leaderboard.md", page)
@@ -72,6 +72,14 @@ def leaderboard(
     else:
         terminal.show(rows, terminal.console(), notes=remarks)
         typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json, .tex, .tests.csv")
+
+
+def _outdated(folder: RunFolder) -> list[str]:
+    return [
+        f"{cell} is left out: it answered an earlier version of the recipe or its data;"
+        " bring it up to date with: greaves run"
+        for cell in folder.outdated()
+    ]
 
 
 def _kept(folder: RunFolder) -> list[Kept]:

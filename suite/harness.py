@@ -40,7 +40,7 @@ from greaves.identity import Speaker, conversation_of, sample_seed
 from greaves.judges.base import Judge
 from greaves.models.base import Generated, Sampling
 from greaves.records import Question, Response, Verdict
-from greaves.task import Task
+from greaves.task import Asked
 
 logging.getLogger("lm_eval").setLevel(logging.WARNING)
 logging.getLogger("lm_eval.config.task").setLevel(logging.ERROR)  # "no generation_kwargs": untrue
@@ -340,15 +340,6 @@ def _batches(requests: Iterable[Request], questions: int) -> Iterator[list[Reque
         seen.add(name)
     if batch:
         yield batch
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A task's questions with the sampling its benchmark prescribes."""
-
-    task: type[Task]
-    questions: tuple[Question, ...]
-    sampling: Sampling
 
 
 def respond(

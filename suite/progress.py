@@ -31,7 +31,7 @@ class Steps:
     def __init__(self, plain: bool | None = None) -> None:
         self.plain = not sys.stderr.isatty() if plain is None else plain
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

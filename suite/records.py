@@ -83,6 +83,11 @@ class Question(Record):
     reference: str | None = None
     about: str = ""
 
+    @property
+    def hash(self) -> str:
+        """Hash of all but where the clip lies."""
+        return content_hash(self.model_dump(mode="json", exclude={"clip"}))
+
 
 class Response(Record):
     """What a model said to one question, once.
@@ -119,6 +124,8 @@ class Verdict(Record):
         outcome: see `Outcome`.
         score: 1 to 10 where the outcome is "scored", else None.
         reason: why, in a few words a person can check.
+        question_hash: hash of the question as the judge saw it; the runner fills it in, and judges
+            again where the question's reference, category or text has changed.
     """
 
     key: str
@@ -136,6 +143,7 @@ class Verdict(Record):
     outcome: Outcome
     score: float | None = Field(default=None, ge=1, le=10)
     reason: str
+    question_hash: str = ""
 
     @classmethod
     def of(

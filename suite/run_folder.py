@@ -130,11 +130,31 @@ class RunFolder:
         return CellFolder(self.path / "cells" / model / method / f"seed-{seed}")
 
     def cells(self) -> Iterator[CellFolder]:
-        """All cells of the recipe that have started, in the recipe's order."""
-        for model, method, seed in _read_json(self.path / "run.json").get("cells", []):
-            cell = self.cell(model, method, seed)
-            if (cell.path / "cell.json").is_file():
+        """The cells that answered the recipe as it is now, in the recipe's order."""
+        for cell, up_to_date in self._started():
+            if up_to_date:
                 yield cell
+
+    def outdated(self) -> list[str]:
+        """Cells that answered an earlier version of the recipe or its data; no table shows them."""
+        return [
+            str(cell.path.relative_to(self.path / "cells"))
+            for cell, up_to_date in self._started()
+            if not up_to_date
+        ]
+
+    def _started(self) -> Iterator[tuple[CellFolder, bool]]:
+        run = _read_json(self.path / "run.json")
+        for (model, method, seed), request in zip(run["cells"], run["requests"], strict=True):
+            cell = self.cell(model, method, seed)
+            facts = cell.facts()
+            if facts:
+                yield cell, facts.get("request") == request
+
+    def versions(self) -> list[dict[str, str]]:
+        """Package versions of all sessions that wrote here, the last one last."""
+        run = _read_json(self.path / "run.json")
+        return [*run.get("earlier_versions", []), *([run["versions"]] if "versions" in run else [])]
 
     def verdicts(self) -> list[Verdict]:
         """All current verdicts of all cells of the recipe."""

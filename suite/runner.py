@@ -14,16 +14,17 @@ from pathlib import Path
 from greaves import __version__, registry
 from greaves.alignment_data.sets import AlignmentData
 from greaves.defence import Defence
-from greaves.errors import DataError, RecipeError, StoreError
+from greaves.errors import DataError, GreavesError, ModelError, RecipeError, StoreError
 from greaves.identity import Speaker, sample_seed
 from greaves.method import RunContext
 from greaves.models.base import LALM, Sampling
 from greaves.progress import Steps
 from greaves.recipe import Cell, Plan
-from greaves.records import Question, Response, content_hash
+from greaves.records import Question, Response, Verdict, content_hash
 from greaves.run_folder import FORMAT, AskedQuestion, CellFolder, RunFolder
+from greaves.speech.clips import clip_hash
 from greaves.store import lock, write_json
-from greaves.task import Task
+from greaves.task import Asked, Task
 
 PACKAGES = ("torch", "transformers", "peft", "lm_eval", "numpy", "scipy")
 
@@ -62,8 +63,9 @@ def run(
         if fresh:
             _put_aside(folder)
         _check_same_run(plan, folder)
-        _write_run(plan, folder)
-        return _Run(plan, folder, questions, only, shown).all_cells()
+        requests = {str(cell): _request(plan, cell, questions) for cell in plan.cells}
+        _write_run(plan, folder, list(requests.values()))
+        return _Run(plan, folder, questions, requests, only, shown).all_cells()
 
 
 def _check_only(plan: Plan, only: Sequence[str]) -> None:
@@ -97,17 +99,46 @@ def versions() -> dict[str, str]:
 
 
 def _put_aside(folder: Path) -> None:
-    if not (folder / "run.json").exists():
+    """Move all that an earlier run left, `run.json` last: a kill in between is made good."""
+    items = sorted(
+        (item for item in folder.iterdir() if item.name != ".lock"),
+        key=lambda item: item.name == "run.json",
+    )
+    if not items:
         return
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     aside = folder.with_name(f"{folder.name}.before-{stamp}")
     aside.mkdir()
-    for item in folder.iterdir():
-        if item.name != ".lock":
-            os.replace(item, aside / item.name)
+    for item in items:
+        os.replace(item, aside / item.name)
 
 
-def _write_run(plan: Plan, folder: Path) -> None:
+def _request(plan: Plan, cell: Cell, questions: dict[type[Task], tuple[Question, ...]]) -> str:
+    """Hash of what a cell is asked to do; a cell that did something else is not in the table."""
+    return content_hash(
+        {
+            "model": cell.model.model_dump(mode="json"),
+            "method": cell.method.method,
+            "version": cell.aligner.version,
+            "config": cell.aligner.config.model_dump(mode="json"),
+            "seed": cell.seed,
+            "benchmarks": {
+                task.name: plan.benchmark(task).model_dump(mode="json") for task in plan.tasks
+            },
+            "questions": {
+                task.name: [
+                    [question.hash, clip_hash(question.clip) if question.clip else None]
+                    for question in asked
+                ]
+                for task, asked in questions.items()
+            },
+        }
+    )
+
+
+def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
+    present = versions()
+    before = RunFolder(folder).versions()
     write_json(
         folder / "run.json",
         {
@@ -116,7 +147,9 @@ def _write_run(plan: Plan, folder: Path) -> None:
             "label": plan.recipe.label,
             "recipe_hash": plan.hash,
             "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
-            "versions": versions(),
+            "requests": requests,
+            "versions": present,
+            "earlier_versions": [found for found in before if found != present],
             "recipe": plan.recipe.model_dump(mode="json"),
         },
     )
@@ -130,10 +163,12 @@ class _Run:
         plan: Plan,
         folder: Path,
         questions: dict[type[Task], tuple[Question, ...]],
+        requests: dict[str, str],
         only: Sequence[str],
         steps: Steps,
     ) -> None:
         self.plan, self.questions, self.only, self.steps = plan, questions, only, steps
+        self.requests = requests
         self.folder = RunFolder(folder)
         self.asked = self.found = 0
         self._models: dict[str, LALM] = {}
@@ -162,8 +197,15 @@ class _Run:
         data = self._alignment_data(cell)
         defence = self._defence(cell, place, model, data)
         speaker = Speaker(model, cell.method.shown, cell.seed, defence.hash)
+        asked = self._asked()
+        place.write_questions(
+            AskedQuestion(question=question, keys=_keys(speaker, item.sampling, question))
+            for item in asked
+            for question in item.questions
+        )
         place.write_facts(
             {
+                "request": self.requests[str(cell)],
                 "model": model.name,
                 "revision": model.revision,
                 "fingerprint": model.fingerprint,
@@ -177,8 +219,14 @@ class _Run:
                 "defence_notes": defence.notes or {},
             }
         )
-        self._respond(cell, place, speaker, defence)
+        self._respond(cell, place, speaker, defence, asked)
         self._judge(cell, place)
+
+    def _asked(self) -> list[Asked]:
+        return [
+            Asked(task, self.questions[task], self.plan.benchmark(task).sampling)
+            for task in self.plan.tasks
+        ]
 
     def _model(self, cell: Cell) -> LALM:
         name = cell.model.shown
@@ -189,8 +237,21 @@ class _Run:
             except TypeError as error:
                 raise RecipeError(f"model {cell.model.model!r}: {error}") from None
             model.name = name
+            self._check_white_box(model, cell)
             self._models = {name: model}  # cells come model by model: one at a time in memory
         return self._models[name]
+
+    def _check_white_box(self, model: LALM, cell: Cell) -> None:
+        """Refuse, before a black box is asked anything, methods that need to look inside it."""
+        for other in self.plan.cells:
+            needs = other.aligner.requires
+            inside = needs.weights or needs.gradients
+            if other.model == cell.model and inside and not model.white_box:
+                raise ModelError(
+                    f"method {other.method.shown!r} needs the weights of {model.name!r},"
+                    " which is a black box",
+                    do="take the method out of the recipe",
+                )
 
     def _alignment_data(self, cell: Cell) -> AlignmentData | None:
         kind = cell.aligner.requires.data
@@ -233,21 +294,18 @@ class _Run:
         shutil.rmtree(work)
         return Defence.load(folder)
 
-    def _respond(self, cell: Cell, place: CellFolder, speaker: Speaker, defence: Defence) -> None:
-        from greaves.harness import Asked, respond  # imports lm_eval: seconds
-
-        asked = [
-            Asked(task, self.questions[task], self.plan.benchmark(task).sampling)
-            for task in self.plan.tasks
-        ]
-        planned = [
-            AskedQuestion(question=question, keys=_keys(speaker, item.sampling, question))
-            for item in asked
-            for question in item.questions
-        ]
-        place.write_questions(planned)
+    def _respond(
+        self,
+        cell: Cell,
+        place: CellFolder,
+        speaker: Speaker,
+        defence: Defence,
+        asked: list[Asked],
+    ) -> None:
         chosen = {task.name for task in self._tasks()}
-        wanted = {key for item in planned if item.question.task in chosen for key in item.keys}
+        wanted = {
+            key for item in place.questions() if item.question.task in chosen for key in item.keys
+        }
         ledger = place.responses()
         known = {item.key: item.text for item in ledger.records if item.key in wanted}
         self.found += len(known)
@@ -261,6 +319,8 @@ class _Run:
             ledger.append(responses)
             done += len(responses)
             self.steps.update(f"{cell}: responses", done, len(wanted))
+
+        from greaves.harness import respond  # imports lm_eval: seconds
 
         self.steps.update(f"{cell}: responses", done, len(wanted))
         with defence.attached(speaker.model):
@@ -283,11 +343,26 @@ class _Run:
                 (questions[item.question_id], item)
                 for item in responses
                 if item.task == task.name
-                and (item.key not in last or last[item.key].outcome == "unscored")
+                and _is_open(last.get(item.key), questions[item.question_id])
             ]
             verdicts = judge.judge(open_items)
-            ledger.append(item for item in verdicts if last.get(item.key) != item)
+            if len(verdicts) != len(open_items):
+                raise GreavesError(
+                    f"judge {judge.identity} gave {len(verdicts)} verdicts on"
+                    f" {len(open_items)} responses",
+                    do="one verdict a response, in order",
+                )
+            stamped = [
+                verdict.model_copy(update={"question_hash": question.hash})
+                for verdict, (question, _) in zip(verdicts, open_items, strict=True)
+            ]
+            ledger.append(item for item in stamped if last.get(item.key) != item)
         self.steps.say(f"{cell}: {len(responses)} responses judged")
+
+
+def _is_open(last: Verdict | None, question: Question) -> bool:
+    """Whether a response is still to be judged, or again: unscored, or the question has changed."""
+    return last is None or last.outcome == "unscored" or last.question_hash != question.hash
 
 
 def _keys(speaker: Speaker, sampling: Sampling, question: Question) -> tuple[str, ...]:

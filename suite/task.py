@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from greaves.errors import DataError
+from greaves.models.base import Sampling
 from greaves.records import Kind, Mode, Question
 
 
@@ -35,6 +37,15 @@ class Task(ABC):
         Raises:
             DataError: a file, field or clip is missing or broken.
         """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task's questions with the sampling its benchmark prescribes."""
+
+    task: type[Task]
+    questions: tuple[Question, ...]
+    sampling: Sampling
 
 
 def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

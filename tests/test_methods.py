@@ -93,7 +93,13 @@ def _align(name: str, data: Path, folder: Path) -> None:
 
     torch.set_num_threads(1)
     method = make(name, epochs=4)
-    context = RunContext(folder, seed=0, report=lambda *_: time.sleep(0.05))
+
+    def report(done: int, total: int, words: str) -> None:
+        with (folder / "steps.txt").open("a") as file:
+            file.write(f"{done}\n")
+        time.sleep(0.05)
+
+    context = RunContext(folder, seed=0, report=report)
     method.align(pocket(), data_for(method, data), context).save(folder / "saved", {})
 
 
@@ -101,6 +107,8 @@ def _align(name: str, data: Path, folder: Path) -> None:
 def test_a_killed_alignment_continues_to_the_same_artefact(
     name: str, mirror_folder: Path, tmp_path: Path
 ) -> None:
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
     processes = multiprocessing.get_context("forkserver")
     whole = processes.Process(target=_align, args=(name, mirror_folder, tmp_path / "whole"))
     whole.start()
@@ -119,6 +127,8 @@ def test_a_killed_alignment_continues_to_the_same_artefact(
     resumed.start()
     resumed.join(200)
     assert (whole.exitcode, resumed.exitcode) == (0, 0)
+    steps = [int(line) for line in (tmp_path / "killed" / "steps.txt").read_text().splitlines()]
+    assert steps.count(1) == 1  # it went on from a checkpoint, not from the start
     assert (
         Defence.load(tmp_path / "whole" / "saved").hash
         == Defence.load(tmp_path / "killed" / "saved").hash

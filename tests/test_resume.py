@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 import yaml
 
+from greaves.data_folders import EMBEDDED
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["greaves.runner", "greaves.harness", "greaves.models.qwen2_audio", "greaves.judges.base"]
 )
 
 
-def run_recipe(recipe: Path, folder: Path) -> None:
+def run_recipe(recipe: Path, folder: Path, only: tuple[str, ...] = ()) -> None:
     """What `greaves run` does; module-level so that another process can be told to do it."""
     import torch
 
@@ -30,7 +32,7 @@ def run_recipe(recipe: Path, folder: Path) -> None:
     from greaves.runner import run
 
     torch.set_num_threads(1)
-    run(read_plan(recipe), folder, steps=Steps(plain=True))
+    run(read_plan(recipe), folder, only=only, steps=Steps(plain=True))
 
 
 def start(recipe: Path, folder: Path) -> Any:
@@ -125,7 +127,13 @@ CHANGES: dict[str, Callable[[dict[str, Any], Path], None]] = {
         models=[{"model": "pocket", "options": {"dtype": "bfloat16"}}]
     ),
     "model": lambda recipe, data: recipe.update(
-        models=[{"model": "qwen2-audio", "name": "pocket", "options": {"path": str(data / "lm")}}]
+        models=[
+            {
+                "model": "qwen2-audio",
+                "name": "pocket",
+                "options": {"path": str(data / "lm"), "dtype": "float32"},
+            }
+        ]
     ),
 }
 
@@ -201,6 +209,59 @@ def test_a_changed_clip_or_prompt_is_asked_again_and_others_are_not(
     per_task = read_plan(recipe).benchmark(read_plan(recipe).tasks[0]).samples * 4
     assert len(current) == 2 * per_task
     assert {row["key"] for row in fresh} <= current
+
+
+def test_a_table_never_mixes_two_versions_of_a_recipe(
+    write_recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    from greaves.run_folder import RunFolder
+
+    folder = tmp_path / "run"
+    recipe = write_recipe(tasks=["aiah-text-only"], models=["pocket", {**BFLOAT16}])
+    run_recipe(recipe, folder)
+    assert {v.model for v in RunFolder.open(folder).verdicts()} == {"pocket", "bfloat16"}
+    content = yaml.safe_load(recipe.read_text())
+    content["benchmarks"]["aiah"]["temperature"] = 0.5
+    recipe.write_text(yaml.safe_dump(content))
+    run_recipe(recipe, folder, only=("pocket",))
+    assert {v.model for v in RunFolder.open(folder).verdicts()} == {"pocket"}
+    assert RunFolder.open(folder).outdated() == ["bfloat16/vanilla/seed-0"]
+    run_recipe(recipe, folder)
+    assert {v.model for v in RunFolder.open(folder).verdicts()} == {"pocket", "bfloat16"}
+    assert RunFolder.open(folder).outdated() == []
+
+
+BFLOAT16 = {"model": "pocket", "name": "bfloat16", "options": {"dtype": "bfloat16"}}
+
+
+def test_a_changed_reference_is_judged_again_without_asking_again(tmp_path: Path) -> None:
+    from greaves.run_folder import RunFolder
+
+    source = EMBEDDED / "air_bench" / "Chat"
+    rows = json.loads((source / "Chat_meta.json").read_text())[:2]
+    for row in rows:
+        place = f"{row['task_name']}_{row['dataset_name']}/{row['path']}"
+        (tmp_path / "data" / "Chat" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / place, tmp_path / "data" / "Chat" / place)
+    meta = tmp_path / "data" / "Chat" / "Chat_meta.json"
+    meta.write_text(json.dumps(rows))
+    air_bench = {"data": "data", "judge": "reference-overlap", "samples": 1, "temperature": 0.0}
+    recipe = tmp_path / "chat.yaml"
+    content = {"name": "chat", "models": ["pocket"], "methods": ["vanilla"]}
+    content |= {"benchmarks": {"air-bench": air_bench}, "tasks": ["air-bench-chat"]}
+    recipe.write_text(yaml.safe_dump(content))
+    run_recipe(recipe, tmp_path / "run")
+    before = by_key(tmp_path / "run")
+    first = {v.key: v.score for v in RunFolder.open(tmp_path / "run").verdicts()}
+    for row in rows:
+        row["answer_gt"] = "zebra zebra"
+    meta.write_text(json.dumps(rows))
+    run_recipe(recipe, tmp_path / "run")
+    assert by_key(tmp_path / "run") == before
+    second = {v.key: v.score for v in RunFolder.open(tmp_path / "run").verdicts()}
+    assert first.keys() == second.keys()
+    assert max(first.values()) > 5
+    assert set(second.values()) == {1.0}
 
 
 def test_responses_do_not_depend_on_the_batch_they_were_drawn_in(

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -67,11 +68,13 @@ class LALM(ABC):
         revision: revision of the weights, as the hub or the maker calls it.
         fingerprint: hash of weights, configuration, processor and dtype; part of every response's
             key.
+        white_box: weights and hidden states are at hand; methods that need them refuse others.
     """
 
     name: str
     revision: str
     fingerprint: str
+    white_box: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, conversation: Conversation) -> str:

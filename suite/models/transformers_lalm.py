@@ -79,6 +79,14 @@ class TransformersLALM(LALM):
         self._features: dict[str, Tensor] = {}
         self._system: list[str] = []
 
+    white_box = True
+
+    @property
+    def audio_token_id(self) -> int:
+        """Id of the token that a clip's features stand in for."""
+        token: int = self.tokenizer.convert_tokens_to_ids(self.audio_token)
+        return token
+
     # -- what a family defines -------------------------------------------------------------------
 
     def audio_inputs(self, waves: list[Any]) -> dict[str, Any]:
@@ -117,7 +125,9 @@ class TransformersLALM(LALM):
                         where=clip,
                         do="cut it; the model would not hear the rest",
                     )
-            for (key, _), rows in zip(part, self._encode(waves), strict=True):
+            for (key, clip), rows in zip(part, self._encode(waves), strict=True):
+                if not len(rows):
+                    raise DataError(f"the clip is too short for {self.name} to hear", where=clip)
                 self._features[key] = rows
         return [self._features[key] for key in keys]
 
@@ -126,7 +136,7 @@ class TransformersLALM(LALM):
         """Run the network up to its decoder and read the embeddings at the audio positions."""
         inputs = {key: value.to(self.device) for key, value in self.audio_inputs(waves).items()}
         ids = inputs["input_ids"]
-        audio = ids == self.tokenizer.convert_tokens_to_ids(self.audio_token)
+        audio = ids == self.audio_token_id
 
         def stop(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
             raise _DecoderReached(kwargs["inputs_embeds"])
@@ -148,11 +158,12 @@ class TransformersLALM(LALM):
         rows: list[list[int]] = []
         audio: list[Tensor] = []
         for item in conversations:
-            text = self.render(item)
+            row = self._tokens(self.render(item), item)
             if item.clip is not None:
                 audio.append(next(features))
-                text = text.replace(self.audio_token, self.audio_token * len(audio[-1]), 1)
-            rows.append(self._tokens(text, item))
+                place = row.index(self.audio_token_id)
+                row[place : place + 1] = [self.audio_token_id] * len(audio[-1])
+            rows.append(row)
         length = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
@@ -161,7 +172,7 @@ class TransformersLALM(LALM):
         with torch.no_grad():
             embeds = self.network.get_input_embeddings()(ids)
         if audio:
-            slots = (ids == self.tokenizer.convert_tokens_to_ids(self.audio_token)) & (mask == 1)
+            slots = (ids == self.audio_token_id) & (mask == 1)
             embeds = embeds.masked_scatter(slots[..., None], torch.cat(audio).to(embeds))
         return Batch(ids, embeds, mask, (mask.cumsum(-1) - 1).clamp(min=0))
 

@@ -45,7 +45,7 @@ class FineTuningConfig(MethodConfig):
         weight_decay: AdamW's.
         max_grad_norm: gradient clipping.
         epochs: passes over the alignment data.
-        batch_size: examples a step, over all devices.
+        batch_size: examples a step; fine-tuning uses one device.
         penalty: whether ||theta - theta_0||^2 is added ("w/o Penalty Term" is false).
         penalty_weight: its weight; 1 in the paper. The alignment loss of the released code is a
             mean over few or many dimensions, so this is the knob that depends on the model's size.
@@ -193,6 +193,7 @@ class _AlignmentTrainer(Trainer):  # type: ignore[misc]
             label_names=["targets"],
             report_to=[],
         )
+        arguments._n_gpu = min(1, arguments.n_gpu)  # one device: `batch_size` is the whole step's
         super().__init__(
             model=network,
             args=arguments,
@@ -210,12 +211,13 @@ class _AlignmentTrainer(Trainer):  # type: ignore[misc]
     ) -> Tensor:
         """Objective + penalty_weight * ||theta - theta_0||^2."""
         batch: Batch = inputs["batch"]
-        output = self.lalm.network.get_decoder()(
-            inputs_embeds=batch.embeds,
-            attention_mask=batch.mask,
-            position_ids=batch.positions,
-            use_cache=False,
-        )
+        with self.accelerator.autocast():
+            output = self.lalm.network.get_decoder()(
+                inputs_embeds=batch.embeds,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                use_cache=False,
+            )
         loss = self.objective(output.last_hidden_state, batch, inputs["targets"])
         if self.config.penalty:
             loss = loss + self.config.penalty_weight * penalty(model)

@@ -12,12 +12,14 @@ from greaves.store import write_json
 def write_run(path: Path, verdicts: list[Verdict]) -> None:
     cells = sorted({(v.model, v.method, v.seed) for v in verdicts})
     facts = {"format": 1, "name": "demo", "label": "pocket", "recipe_hash": "r" * 8}
-    write_json(path / "run.json", {**facts, "cells": cells})
+    write_json(path / "run.json", {**facts, "cells": cells, "requests": ["q"] * len(cells)})
     for model, method, seed in cells:
         cell = RunFolder(path).cell(model, method, seed)
         mine = [v for v in verdicts if (v.model, v.method, v.seed) == (model, method, seed)]
         identity = {"model": model, "method": method, "seed": seed}
-        cell.write_facts({**identity, "fingerprint": "f" * 8, "defence_hash": "d" * 8})
+        cell.write_facts(
+            {**identity, "request": "q", "fingerprint": "f" * 8, "defence_hash": "d" * 8}
+        )
         cell.write_questions(asked(mine))
         for judge in {v.judge for v in mine}:
             cell.verdicts(judge).append(v for v in mine if v.judge == judge)

@@ -34,7 +34,8 @@ CLIP = EMBEDDED / "aiah" / "clips" / "evaluation-harmful-000.ogg"
 def write_run(path: Path, *, clip: Path = CLIP) -> RunFolder:
     """Three methods, two harmful tasks and a benign one, 20 questions each, two judges of one."""
     facts = {"format": 1, "name": "<i>demo</i>", "label": "pocket", "recipe_hash": "r" * 8}
-    write_json(path / "run.json", {**facts, "cells": [["tiny", method, 0] for method in ASR]})
+    cells = [["tiny", method, 0] for method in ASR]
+    write_json(path / "run.json", {**facts, "cells": cells, "requests": ["q"] * len(cells)})
     for method in ASR:
         _write_cell(RunFolder(path), method, clip)
     return RunFolder.open(path)
@@ -43,7 +44,8 @@ def write_run(path: Path, *, clip: Path = CLIP) -> RunFolder:
 def _write_cell(run: RunFolder, method: str, clip: Path) -> None:
     cell = run.cell("tiny", method, 0)
     identity = {"model": "tiny", "method": method, "seed": 0}
-    cell.write_facts({**identity, "fingerprint": "f" * 8, "defence_hash": "d" * 8})
+    hashes = {"request": "q", "fingerprint": "f" * 8, "defence_hash": "d" * 8}
+    cell.write_facts({**identity, **hashes})
     asked, responses, verdicts = [], [], []
     for task in TASKS:
         for number in range(QUESTIONS):

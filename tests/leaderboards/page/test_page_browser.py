@@ -179,7 +179,7 @@ def test_harmful_content_waits_for_the_reader_to_accept_once(reader: Reader) -> 
     reader.read()
     assert reader.one("#questions article").is_displayed()
     reader.press(Keys.ESCAPE)
-    assert reader.all("#questions article") == []
+    reader.until("return document.querySelectorAll('#questions article').length === 0")
     reader.read(accept=False)
     assert not reader.one("#warning").is_displayed()
 
