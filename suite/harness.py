@@ -57,6 +57,13 @@ class Request:
     seed: int
 
 
+@dataclass
+class SeededInstance(Instance):  # type: ignore[misc]
+    """One sample of one question as lm-eval passes it on, with the sample's own seed."""
+
+    seed: int = 0
+
+
 class GreavesTask(HarnessTask):  # type: ignore[misc]
     """A Greaves task as lm-eval wants it: five requests a document, metrics by question.
 
@@ -153,13 +160,16 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         """The samples of one question."""
         requests = []
         for sample in range(self.sampling.n):
-            seed = sample_seed(self.sampling.seed, doc["task"], doc["id"], sample)
-            options = {**self.config.generation_kwargs, "seed": seed}  # --gen_kwargs is in there
+            options = dict(self.config.generation_kwargs)  # --gen_kwargs is in there
+            base = options.pop("seed")  # beside the options: lm-eval's own models know no seed
+            seed = sample_seed(base, doc["task"], doc["id"], sample)
             arguments: tuple[Any, ...] = (ctx, options)
             if doc["clip"]:
                 arguments += ({"audio": [doc["clip"]]},)
             requests.append(
-                Instance("generate_until", doc, arguments, sample, metadata=kwargs["metadata"])
+                SeededInstance(
+                    "generate_until", doc, arguments, sample, metadata=kwargs["metadata"], seed=seed
+                )
             )
         return requests
 
@@ -266,7 +276,7 @@ class GreavesLM(LM):  # type: ignore[misc]
         return [self.known[request.key] for request in wanted]
 
     def _request(self, instance: Instance) -> Request:
-        if "task_version" not in instance.doc:
+        if not isinstance(instance, SeededInstance):
             raise GreavesError(
                 f"task {instance.task_name!r} is not a Greaves task",
                 do="list them with: greaves tasks",
@@ -278,7 +288,7 @@ class GreavesLM(LM):  # type: ignore[misc]
             top_p=options["top_p"],
             max_new_tokens=options["max_gen_toks"],
         )
-        seed = options["seed"]
+        seed = instance.seed
         key = self.speaker.response_key(question, sampling, instance.idx, seed)
         return Request(key, question, sampling, instance.idx, seed)
 

@@ -224,3 +224,33 @@ def test_generation_options_and_metadata_of_the_command_line_reach_the_model() -
     assert len(responses) == 3
     assert len(set(responses)) == 1
     assert 0 < len(responses[0].split()) <= 3
+
+
+def test_lm_evals_own_text_models_answer_the_text_only_task(pocket: Any) -> None:
+    from lm_eval.evaluator import evaluate
+    from lm_eval.models.huggingface import HFLM
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from greaves.harness import GreavesTask
+
+    config = Qwen2Config(
+        vocab_size=len(pocket.tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        eos_token_id=pocket.tokenizer.eos_token_id,
+    )
+    model = HFLM(
+        pretrained=Qwen2ForCausalLM(config),
+        tokenizer=pocket.tokenizer,
+        batch_size=4,
+        max_length=256,
+    )
+    task = GreavesTask({"task": "aiah-text-only", "metadata": {"samples": 2, "max_new_tokens": 4}})
+    tasks = {"tasks": {"aiah-text-only": task}, "groups": {}, "group_map": {}}
+    results = evaluate(model, task_dict=tasks, limit=3, bootstrap_iters=0)
+    assert results is not None
+    samples = results["samples"]["aiah-text-only"]
+    assert [len(sample["resps"]) for sample in samples] == [2, 2, 2]
