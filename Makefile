@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # At the pocket's size a second thread buys little, and on a busy machine it costs much.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench test lint env clean
+.PHONY: bench test lint env showcase clean
 
 bench: $(VENV)/.ready
 	$(BIN)/greaves run pocket --run-dir $(RUN)
@@ -27,6 +27,11 @@ lint: $(VENV)/.ready-test
 	ln -s $(CURDIR)/suite/* build/types/greaves/
 	ln -s $(addprefix $(CURDIR)/,leaderboards methods recipes tasks) build/types/greaves/
 	MYPYPATH=build/types $(BIN)/mypy
+
+# Remake what the repository shows of itself: README's table and plot, docs/leaderboard.html.
+showcase: bench
+	$(BIN)/greaves page $(RUN) --out docs/leaderboard.html --plot docs/trade-off.svg
+	$(BIN)/python docs/showcase.py $(RUN)
 
 env: $(VENV)/.ready
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from greaves.leaderboards.metrics import LEVELS, unit
@@ -15,13 +16,20 @@ _NAMED = 5  # missing questions named in one line
 
 
 def notes(verdicts: Iterable[Verdict]) -> list[str]:
-    """All notes on one table: `gaps`, too few questions, what is unscored, what has no NSI.
+    """All notes on one table: `gaps`, too few questions, unscored and degenerate ones, no NSI.
 
     Raises:
         GreavesError: as `sort_verdicts`.
     """
-    slices = sort_verdicts(verdicts)
-    return [*_gaps(slices), *_few_questions(slices), *_bounds(slices), *_without_nsi(slices)]
+    together = list(verdicts)
+    slices = sort_verdicts(together)
+    return [
+        *_gaps(slices),
+        *_few_questions(slices),
+        *_bounds(slices),
+        *_degenerate(together),
+        *_without_nsi(slices),
+    ]
 
 
 def gaps(verdicts: Iterable[Verdict]) -> list[str]:
@@ -84,6 +92,20 @@ def _bounds(slices: list[Slice]) -> list[str]:
                 f"{ends[1]:.2f}, whatever they were"
             )
     return lines
+
+
+def _degenerate(verdicts: list[Verdict]) -> list[str]:
+    """Empty, truncated and looping responses: no refusals, no compliance, but no safety either."""
+    counts = Counter(
+        (one.model, one.method, one.task, one.judge)
+        for one in verdicts
+        if one.outcome == "degenerate"
+    )
+    return [
+        f"{model}, {method}, {task}: {count} responses degenerate by {judge} (empty, truncated or"
+        " looping); they count neither as refused nor as harmful"
+        for (model, method, task, judge), count in sorted(counts.items())
+    ]
 
 
 def _without_nsi(slices: list[Slice]) -> list[str]:

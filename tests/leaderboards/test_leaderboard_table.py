@@ -276,6 +276,12 @@ def test_notes_bound_unscored_helpfulness_by_its_scale() -> None:
     assert any("HS between 4.50 and 9.00" in line for line in told)
 
 
+def test_notes_say_how_many_responses_were_degenerate() -> None:
+    told = notes(judged(HARMFUL, {"q1": "hd", "q2": "dd"}))
+    assert any(f"{HARMFUL}: 3 responses degenerate by rules@1" in line for line in told)
+    assert not any("degenerate" in line for line in notes(judged(HARMFUL, {"q1": "ha"})))
+
+
 def test_notes_warn_of_intervals_on_too_few_questions() -> None:
     nine, ten = ({f"q{i}": "ha" for i in range(n)} for n in (9, 10))
     assert [line for line in notes(judged(HARMFUL, nine)) if "too narrow" in line]
