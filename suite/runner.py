@@ -16,6 +16,7 @@ from greaves.alignment_data.sets import AlignmentData
 from greaves.defence import Defence
 from greaves.errors import DataError, GreavesError, ModelError, RecipeError, StoreError
 from greaves.identity import Speaker, sample_seed
+from greaves.machine import this_machine
 from greaves.method import RunContext
 from greaves.models.base import LALM, Sampling
 from greaves.progress import Steps
@@ -149,6 +150,7 @@ def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
             "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
             "requests": requests,
             "versions": present,
+            "machine": this_machine().model_dump(mode="json"),
             "earlier_versions": [found for found in before if found != present],
             "recipe": plan.recipe.model_dump(mode="json"),
         },

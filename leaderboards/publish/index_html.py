@@ -136,7 +136,7 @@ def _reproduce(run: Published) -> str:
     gpus = f", {', '.join(machine.gpus)}" if machine.gpus else ", no GPU"
     facts = [
         f"Versions: {versions}",
-        f"Packed on: {machine.cpu}, {machine.cores} cores, {machine.ram_gib} GiB{gpus}",
+        f"Run on: {machine.cpu}, {machine.cores} cores, {machine.ram_gib} GiB{gpus}",
         *reproduce.caveats(manifest),
     ]
     hashes = _list(

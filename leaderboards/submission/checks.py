@@ -12,9 +12,9 @@ from greaves.leaderboards import render
 from greaves.leaderboards.slices import VANILLA
 from greaves.leaderboards.submission import cell_checks, task_checks
 from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.submission.machine import git_state, source_hash
-from greaves.leaderboards.submission.manifest import GitState, Manifest
+from greaves.leaderboards.submission.manifest import Manifest
 from greaves.leaderboards.table import leaderboard
+from greaves.machine import GitState, git_state, source_hash
 
 _NEAR = 2e-4  # floats are written with 4 decimals
 _ABSENT = "absent"

@@ -164,7 +164,7 @@ def _words(submission: Submission) -> str:
     if taken:
         words.append(f"verdicts taken as they are: {', '.join(map(printable, taken))}")
     if facts["dirty"]:
-        words.append("packed from a changed checkout")
+        words.append("run from a changed checkout")
     return ", ".join(words)
 
 

@@ -6,6 +6,7 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from greaves.machine import GitState, Hardware
 from greaves.recipe import Recipe
 from greaves.records import Question, Record
 
@@ -39,34 +40,6 @@ class TaskFacts(Record):
     benchmark: str
 
 
-class Hardware(Record):
-    """The machine that packed the submission.
-
-    Attributes:
-        cpu: its model.
-        cores: logical ones.
-        ram_gib: memory, in GiB.
-        gpus: names, one a device.
-    """
-
-    cpu: str
-    cores: int
-    ram_gib: float
-    gpus: tuple[str, ...]
-
-
-class GitState(Record):
-    """The checkout that Greaves is installed from.
-
-    Attributes:
-        commit: of HEAD.
-        dirty: whether any file differs from it, or is not in it.
-    """
-
-    commit: str = Field(pattern=r"^[0-9a-f]{40,64}$")
-    dirty: bool
-
-
 class CellFacts(BaseModel):
     """cell.json; fields that the checks do not need are kept as they are."""
 
@@ -94,9 +67,9 @@ class Manifest(Record):
         tasks: name -> version and benchmark.
         versions: package -> version, as the run noted them.
         hashes: what was run -> its hash.
-        hardware: the machine that packed it.
-        git: the checkout that packed it; None if Greaves was installed from a wheel.
-        source_hash: of Greaves' own Python files, as they were when it was packed.
+        hardware: the machine that ran it.
+        git: the checkout that ran it; None if Greaves was installed from a wheel.
+        source_hash: of Greaves' own Python files, as they were when it ran.
         files: member -> SHA-256 of its bytes, for every other member.
     """
 

@@ -204,7 +204,7 @@ def _notes(submissions: Sequence[Submission]) -> list[str]:
     for one in submissions:
         name, git = one.manifest.name, one.manifest.git
         if git is not None and git.dirty:
-            lines.append(f"{name}: packed from a changed checkout of commit {git.commit[:12]}")
+            lines.append(f"{name}: run from a changed checkout of commit {git.commit[:12]}")
         lines += [f"{name}: {line}" for line in notes(one.verdicts())]
         for cell in one.cells:
             weights.setdefault(cell.facts.model, {})[name] = cell.facts.fingerprint

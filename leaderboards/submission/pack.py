@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from greaves import registry
 from greaves.errors import GreavesError, RegistryError
 from greaves.leaderboards import render
-from greaves.leaderboards.submission import machine
 from greaves.leaderboards.submission.archive import zipped
 from greaves.leaderboards.submission.manifest import (
     FORMAT,
@@ -22,7 +21,9 @@ from greaves.leaderboards.submission.manifest import (
     TaskFacts,
     slug,
 )
+from greaves.leaderboards.submission.paths import without_folders
 from greaves.leaderboards.table import leaderboard
+from greaves.machine import Machine
 from greaves.recipe import Recipe
 from greaves.records import Record, Verdict
 from greaves.run_folder import AskedQuestion, CellFolder, RunFolder
@@ -52,7 +53,8 @@ def pack(run: RunFolder, name: str) -> bytes:
             do="finish the run first: greaves run",
         )
     try:
-        recipe = Recipe.model_validate(machine.without_folders(facts["recipe"]))
+        recipe = Recipe.model_validate(without_folders(facts["recipe"]))
+        machine = Machine.model_validate(facts["machine"])
     except ValidationError:
         raise GreavesError(
             "the recipe in it is not one that this Greaves reads",
@@ -69,9 +71,9 @@ def pack(run: RunFolder, name: str) -> bytes:
         tasks={task: _task_facts(task) for task in recipe.tasks},
         versions=facts["versions"],
         hashes=run.facts().hashes,
-        hardware=machine.hardware(),
-        git=machine.git_state(),
-        source_hash=machine.source_hash(),
+        hardware=machine.hardware,
+        git=machine.git,
+        source_hash=machine.source_hash,
         files={},
     )
     members = {"leaderboard.json": _rows(run, facts["label"])}
@@ -106,7 +108,7 @@ def _cell_files(cell: CellFolder) -> dict[str, bytes]:
         file = f"verdicts.{slug(verdict.judge.partition('@')[0])}.jsonl"
         by_judge.setdefault(file, []).append(verdict)
     return {
-        "cell.json": _json(machine.without_folders(cell.facts())),
+        "cell.json": _json(without_folders(cell.facts())),
         "questions.jsonl": _lines(map(_submitted, cell.questions())),
         "responses.jsonl": _lines(cell.current_responses()),
         **{file: _lines(verdicts) for file, verdicts in by_judge.items()},

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from greaves.leaderboards.submission import machine
-from greaves.leaderboards.submission.manifest import GitState
+from greaves import machine
+from greaves.leaderboards.submission.paths import without_folders
+from greaves.machine import GitState
 
 
 def test_git_state_is_that_of_the_checkout_which_tracks_the_file(tmp_path: Path) -> None:
@@ -42,4 +43,4 @@ def test_git_state_is_that_of_the_checkout_which_tracks_the_file(tmp_path: Path)
     ],
 )
 def test_folders_of_the_machine_are_cut(text: str, cut: str) -> None:
-    assert machine.without_folders({"a": [text]}) == {"a": [cut]}
+    assert without_folders({"a": [text]}) == {"a": [cut]}

@@ -152,7 +152,7 @@ def test_other_weights_and_a_dirty_tree_are_told(pack: Callable[[str], Path]) ->
     text = "\n".join(board.notes)
     assert "Model pocket is not the same weights everywhere: alice " in text
     assert f"bob {'f' * 12}" in text
-    assert "bob: packed from a changed checkout of commit cccccccccccc" in text
+    assert "bob: run from a changed checkout of commit cccccccccccc" in text
 
 
 def test_two_of_one_name_and_the_same_twice_are_refused(pack: Callable[[str], Path]) -> None:

@@ -1,4 +1,4 @@
-"""What packs a submission: hardware, git state, the package's own files; and how paths are cut."""
+"""Where a run took place: hardware, git state, and the package's own files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 import importlib
 import os
 import platform
-import re
 import subprocess
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
+
+from pydantic import Field
 
 import greaves
-from greaves.leaderboards.submission.manifest import GitState, Hardware
-from greaves.records import content_hash
+from greaves.records import Record, content_hash
 
 _PACKAGES = (
     "greaves",
@@ -22,13 +21,56 @@ _PACKAGES = (
     "greaves.recipes",
     "greaves.tasks",
 )
-_FOLDERS = re.compile(r"(?:\bfile:/)?(?<![\w:/.~-])/(?:[^\s/'\"]+/)+")
-"""The folders of an absolute path inside a sentence; not those of an address (https://...)."""
+
+
+class Hardware(Record):
+    """The machine of a run.
+
+    Attributes:
+        cpu: its model.
+        cores: logical ones.
+        ram_gib: memory, in GiB.
+        gpus: names, one a device.
+    """
+
+    cpu: str
+    cores: int
+    ram_gib: float
+    gpus: tuple[str, ...]
+
+
+class GitState(Record):
+    """The checkout that Greaves is installed from.
+
+    Attributes:
+        commit: of HEAD.
+        dirty: whether any file differs from it, or is not in it.
+    """
+
+    commit: str = Field(pattern=r"^[0-9a-f]{40,64}$")
+    dirty: bool
+
+
+class Machine(Record):
+    """All of it, as run.json keeps it.
+
+    Attributes:
+        source_hash: see `source_hash`.
+    """
+
+    hardware: Hardware
+    git: GitState | None
+    source_hash: str
+
+
+def this_machine() -> Machine:
+    """The machine and the code of this process."""
+    return Machine(hardware=hardware(), git=git_state(), source_hash=source_hash())
 
 
 def hardware() -> Hardware:
     """The machine this process runs on."""
-    import torch  # seconds; only submitting needs it
+    import torch
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Hardware(
@@ -86,23 +128,3 @@ def source_hash() -> str:
                 name = f"{package.replace('.', '/')}/{path.relative_to(root).as_posix()}"
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return content_hash(found)
-
-
-def without_folders(value: Any) -> Any:
-    """Plain data with every absolute path in its texts cut to the last name.
-
-    Example:
-        >>> without_folders({"data": "/home/me/aiah", "model": "Qwen/Qwen2-Audio"})
-        {'data': 'aiah', 'model': 'Qwen/Qwen2-Audio'}
-    """
-    if isinstance(value, dict):
-        return {without_folders(name): without_folders(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [without_folders(each) for each in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("~") or PurePosixPath(value).is_absolute():
-        return PurePosixPath(value).name
-    if PureWindowsPath(value).is_absolute():
-        return PureWindowsPath(value).name
-    return _FOLDERS.sub("", value)
