@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -440,44 +439,6 @@ def test_the_folder_for_lm_eval_is_printed(greaves: Cli) -> None:
     status, out, _ = greaves("tasks", "--lm-eval-path")
     assert status == 0
     assert list(Path(out.strip()).glob("*.yaml"))
-
-
-# Dependencies point one way -----------------------------------------------------------------------
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports, wherever in the file it does."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def within(name: str, package: str) -> bool:
-    return f"{name}.".startswith(f"{package}.")
-
-
-def test_the_suite_imports_no_task_no_method_and_no_leaderboard() -> None:
-    above = ("greaves.tasks", "greaves.methods", "greaves.leaderboards", "greaves.recipes")
-    found = [
-        (str(path.relative_to(ROOT)), name)
-        for path in (ROOT / "suite").rglob("*.py")
-        for name in imports(path)
-        if any(within(name, package) for package in above)
-    ]
-    assert found == []
-
-
-def test_only_the_harness_imports_lm_eval() -> None:
-    found = {
-        str(path.relative_to(ROOT))
-        for folder in ("suite", "tasks", "methods", "leaderboards")
-        for path in (ROOT / folder).rglob("*.py")
-        if any(within(name, "lm_eval") for name in imports(path))
-    }
-    assert found == {"suite/harness.py"}
 
 
 # greaves new method -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from greaves.methods.rrs import (
     select_features,
     targets,
 )
+from greaves.models.pocket import prompts
 
 
 def test_prompts_are_the_published_ones() -> None:
@@ -32,6 +33,8 @@ def test_prompts_are_the_published_ones() -> None:
     )
     assert len(set(PROMPT_POOL)) == 10
     assert TASK_PROMPT not in PROMPT_POOL
+    assert prompts.PROMPT_POOL == PROMPT_POOL  # what the pocket LALM was trained to understand
+    assert prompts.REFUSAL_PROMPT == REFUSAL_PROMPT
 
 
 def test_defaults_are_the_published_recipe() -> None:
