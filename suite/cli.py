@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from greaves import __version__, registry
-from greaves.errors import GreavesError
+from greaves.errors import GreavesError, RegistryError, StoreError
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -36,6 +37,11 @@ app = typer.Typer(
 )
 new = typer.Typer(help="Write a skeleton of your own.", no_args_is_help=True)
 app.add_typer(new, name="new")
+
+ANY_ARGUMENTS: dict[str, Any] = {
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+    "add_help_option": False,
+}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -76,6 +82,12 @@ def run_command(
 
     plan = read_plan(find_recipe(recipe))
     folder = run_dir or Path("runs") / plan.recipe.name
+    if fresh and Path.cwd().is_relative_to(folder.resolve()):
+        raise StoreError(
+            "--fresh would put aside the folder you are in",
+            where=str(folder),
+            do="go elsewhere, or choose a folder of its own with --run-dir",
+        )
     if dry_run:
         _show_plan(plan, folder, as_json)
         return
@@ -90,16 +102,17 @@ def run_command(
 
 
 def _show_plan(plan: Any, folder: Path, as_json: bool) -> None:
+    responses = sum(
+        len(task().questions(plan.task_data(task))) * plan.benchmark(task).samples
+        for task in plan.tasks
+    )
     rows = [
         {
             "model": cell.model.shown,
             "method": cell.method.shown,
             "seed": cell.seed,
             "tasks": len(plan.tasks),
-            "responses": sum(
-                len(task().questions(plan.task_data(task))) * plan.benchmark(task).samples
-                for task in plan.tasks
-            ),
+            "responses": responses,
         }
         for cell in plan.cells
     ]
@@ -177,11 +190,7 @@ def recipes(as_json: AsJson = False) -> None:
     _show(rows, as_json)
 
 
-@app.command(
-    "lm-eval",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
+@app.command("lm-eval", **ANY_ARGUMENTS)
 def lm_eval_command(context: typer.Context) -> None:
     """lm-eval's own command line, with `--model greaves` known to it."""
     from greaves.harness import command_line
@@ -206,18 +215,51 @@ def new_method(
 
 def _mount_commands() -> None:
     for point in importlib.metadata.entry_points(group="greaves.commands"):
-        command = point.load()
+        try:
+            command = point.load()
+            alone = command if isinstance(command, typer.Typer) else _only(command)
+            typer.main.get_command(alone)  # what typer cannot build would end every command
+        except GreavesError:
+            raise
+        except Exception as error:  # a stranger's package must not break ours
+            app.command(point.name, **ANY_ARGUMENTS)(_broken(point, error))
+            continue
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=point.name)
         else:
             app.command(point.name)(command)
 
 
+def _only(command: Any) -> typer.Typer:
+    if not callable(command):
+        raise TypeError("no function")
+    alone = typer.Typer()
+    alone.command()(command)
+    return alone
+
+
+def _broken(point: importlib.metadata.EntryPoint, error: Exception) -> Callable[[], None]:
+    """Stands in for a command that cannot be loaded, and says so when it is used."""
+
+    def command() -> None:
+        raise RegistryError(
+            f"command {point.name!r} could not be loaded: {type(error).__name__}: {error}",
+            where=point.value,
+            do="repair or uninstall the package that provides it",
+        )
+
+    command.__doc__ = "Could not be loaded."
+    return command
+
+
 def main() -> None:
     """Entry point: 0 done, 2 a mistake of the user's, 1 one of ours, 130 interrupted."""
+    status: Any = INTERRUPTED
     try:
         _mount_commands()
         status = app(standalone_mode=False)
+    except KeyboardInterrupt:  # typer catches it in a command, not before
+        pass
     except GreavesError as error:
         _stop(f"greaves: {error}", 2, error)
     except Exception as error:

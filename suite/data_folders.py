@@ -27,10 +27,14 @@ def data_folder(name: str, part: str, base: Path) -> Path:
         DataError: there is no such folder.
     """
     first, *rest = Path(name).parts or ("",)
-    if first == "pocket" and len(rest) <= 1:
-        folder = EMBEDDED / (rest[0] if rest else part)
-    else:
-        folder = (base / Path(name).expanduser()).resolve()
-    if not folder.is_dir():
+    try:
+        if first == "pocket" and len(rest) <= 1:
+            folder = EMBEDDED / (rest[0] if rest else part)
+        else:
+            folder = (base / Path(name).expanduser()).resolve()
+        found = folder.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, unknown ~user, a loop
+        raise DataError(f"no name of a folder ({error})", where=repr(name[:80])) from None
+    if not found:
         raise DataError("there is no such data folder", where=str(folder), do="check `data:`")
     return folder

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from greaves.errors import DataError
+from greaves.errors import DataError, RegistryError
 from greaves.models.base import LALM
 from greaves.records import content_hash
 from greaves.store import write_json
@@ -34,7 +34,14 @@ class Part(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Part.kinds[cls.kind] = cls
+        present = Part.kinds.get(cls.kind)
+        if present is not None and _full_name(present) != _full_name(cls):
+            raise RegistryError(
+                f"part kind {cls.kind!r} is defined twice, by {_full_name(present)} and by "
+                f"{_full_name(cls)}",
+                do="give one a `kind` of its own",
+            )
+        Part.kinds[cls.kind] = cls  # a cell of a notebook may define its part again
 
     @abstractmethod
     def attached(self, model: LALM) -> AbstractContextManager[None]:
@@ -52,6 +59,10 @@ class Part(ABC):
     @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Read it back."""
+
+
+def _full_name(part: type[Part]) -> str:
+    return f"{part.__module__}.{part.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -179,9 +190,11 @@ class Defence:
             )
             defence = cls(parts, content["notes"])
             intact = defence.hash == content["hash"]
+        except TypeError:
+            raise DataError("not the facts of a defence", where=where, do="align again") from None
         except KeyError as error:
             raise DataError(f"unknown part or missing field {error}", where=where) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"no defence can be read here ({error})", where=where) from None
         if not intact:
             raise DataError("the defence does not match its hash", where=where, do="align again")

@@ -7,11 +7,13 @@ answers. It is checked once, here, before anything is loaded or launched.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,11 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from greaves import registry
 from greaves.alignment_data.sets import AlignmentData, load_alignment_data
 from greaves.data_folders import data_folder
-from greaves.errors import RecipeError, RegistryError
+from greaves.errors import DataError, RecipeError, RegistryError
 from greaves.method import AlignmentMethod
 from greaves.models.base import Sampling
 from greaves.records import content_hash
 from greaves.task import Task
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Names of recipes, models and methods: they become folders."""
+
+MAX_NAME = 80
 
 
 class _Strict(BaseModel):
@@ -62,7 +69,7 @@ class BenchmarkSpec(_Strict):
     data: str
     judge: str
     samples: int = Field(5, ge=1)
-    temperature: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1)
     max_new_tokens: int = Field(128, ge=1)
     sampling_seed: int = 0
@@ -78,11 +85,11 @@ class BenchmarkSpec(_Strict):
 class Recipe(_Strict):
     """What a recipe file holds. See docs/recipes.md for every field."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=NAME, max_length=MAX_NAME)
     label: str = ""
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field((0,), min_length=1)
     alignment_data: dict[str, str] = Field(default_factory=dict)
     benchmarks: dict[str, BenchmarkSpec] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)
@@ -150,8 +157,11 @@ class Plan:
 
     def alignment_data(self, kind: str) -> AlignmentData:
         """Load the alignment set of one kind."""
-        name = self.recipe.alignment_data[kind]
-        return load_alignment_data(data_folder(name, kind, self.source.parent), kind)
+        return load_alignment_data(self.alignment_folder(kind), kind)
+
+    def alignment_folder(self, kind: str) -> Path:
+        """Folder of the alignment set of one kind."""
+        return data_folder(self.recipe.alignment_data[kind], kind, self.source.parent)
 
 
 def packaged() -> list[str]:
@@ -191,7 +201,9 @@ def read_plan(path: Path) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise RecipeError("nested too deeply to be read", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot be read ({error})", where=str(path)) from None
     except yaml.YAMLError as error:
@@ -209,6 +221,18 @@ def read_plan(path: Path) -> Plan:
     return _Checker(path, node, recipe).plan()
 
 
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that says where a value such as `2026-13-45` stands."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value that cannot be read: {error}", node.start_mark
+            ) from None
+
+
 class _Checker:
     """Looks up every name of a recipe and says where a wrong one stands."""
 
@@ -219,6 +243,8 @@ class _Checker:
         recipe = self.recipe
         for index, model in enumerate(recipe.models):
             self._known(registry.models, model.model, ("models", index))
+            self._name(model.shown, ("models", index, "name"))
+            self._plain(model, ("models", index, "options"))
         tasks = tuple(
             self._known(registry.tasks, name, ("tasks", index))
             for index, name in enumerate(recipe.tasks)
@@ -230,9 +256,16 @@ class _Checker:
             self._known(registry.judges, benchmark.judge, ("benchmarks", name, "judge"))
         self._unique([model.shown for model in recipe.models], "models")
         self._unique([method.shown for method in recipe.methods], "methods")
-        self._unique(list(recipe.tasks), "tasks")
+        self._unique(recipe.tasks, "tasks", do="leave one out")
+        self._unique(recipe.seeds, "seeds", do="leave one out")
         aligners = [self._aligner(index, spec) for index, spec in enumerate(recipe.methods)]
-        return Plan(recipe, self.path, tuple(self._cells(aligners)), tasks)
+        self._plain(recipe, ())
+        plan = Plan(recipe, self.path, tuple(self._cells(aligners)), tasks)
+        for task in tasks:
+            self._folder(plan.task_data, task, ("benchmarks", task.benchmark, "data"))
+        for kind in recipe.alignment_data:
+            self._folder(plan.alignment_folder, kind, ("alignment_data", kind))
+        return plan
 
     def _cells(self, aligners: list[AlignmentMethod[Any]]) -> Iterator[Cell]:
         order = sorted(
@@ -247,6 +280,8 @@ class _Checker:
 
     def _aligner(self, index: int, spec: MethodSpec) -> AlignmentMethod[Any]:
         where = ("methods", index)
+        self._name(spec.shown, (*where, "name"))
+        self._plain(spec, (*where, "config"))
         method: type[AlignmentMethod[Any]] = self._known(registry.methods, spec.method, where)
         kind = method.requires.data
         if kind is not None and kind not in self.recipe.alignment_data:
@@ -265,13 +300,36 @@ class _Checker:
                 error.what, where=_where(self.path, self.node, where), do=error.do
             ) from None
 
-    def _unique(self, names: Sequence[str], field: str) -> None:
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                self._fail(f"{name!r} occurs twice; give one a `name` of its own", (field, index))
+    def _unique(
+        self, values: Sequence[str | int], field: str, do: str = "give one a `name` of its own"
+    ) -> None:
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                self._fail(f"{value!r} occurs twice", (field, index), do)
 
-    def _fail(self, what: str, where: tuple[str | int, ...]) -> None:
-        raise RecipeError(what, where=_where(self.path, self.node, where))
+    def _name(self, name: str, where: tuple[str | int, ...]) -> None:
+        if len(name) > MAX_NAME or not re.fullmatch(NAME, name):
+            self._fail(
+                f"{name[:MAX_NAME]!r} cannot be the name of a folder",
+                where,
+                f"give it a `name` of at most {MAX_NAME} letters, digits, '.', '_' and '-'",
+            )
+
+    def _plain(self, spec: BaseModel, where: tuple[str | int, ...]) -> None:
+        try:
+            json.dumps(spec.model_dump(mode="json"), ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            self._fail(f"holds what cannot be written as JSON ({error})", where, "use plain values")
+
+    def _folder(self, find: Callable[[Any], Path], name: Any, where: tuple[str | int, ...]) -> None:
+        try:
+            find(name)
+        except DataError as error:
+            do = "give a folder, relative to the recipe, or 'pocket'"
+            self._fail(f"{error.what}: {error.where}", where, do)
+
+    def _fail(self, what: str, where: tuple[str | int, ...], do: str = "") -> None:
+        raise RecipeError(what, where=_where(self.path, self.node, where), do=do)
 
 
 def _explain(

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import BaseModel, ValidationError, model_validator
+
 from greaves.errors import StoreError
 from greaves.records import Question, Record, Response, Verdict
 from greaves.store import Ledger, read_lines, write_json, write_text
@@ -47,6 +49,22 @@ class RunFacts:
     name: str
     label: str
     hashes: dict[str, str]
+
+
+class _RunFile(BaseModel):
+    """What run.json must hold; it may hold more."""
+
+    name: str
+    label: str
+    recipe_hash: str
+    cells: list[tuple[str, str, int]]
+    requests: list[str]
+
+    @model_validator(mode="after")
+    def _one_request_a_cell(self) -> Self:
+        if len(self.cells) != len(self.requests):
+            raise ValueError("not one of the requests for each of the cells")
+        return self
 
 
 class CellFolder:
@@ -82,7 +100,17 @@ class CellFolder:
 
     def facts(self) -> dict[str, Any]:
         """cell.json, or nothing if the cell has not started."""
-        return _read_json(self.path / "cell.json")
+        path = self.path / "cell.json"
+        facts = _read_json(path)
+        needed = {"model", "method", "seed", "fingerprint", "defence_hash"}
+        if path.is_file() and not needed <= facts.keys():
+            missing = ", ".join(sorted(needed - facts.keys()))
+            raise StoreError(
+                f"not the facts of a cell: no {missing}",
+                where=str(path),
+                do="remove the file and run again; no response is lost",
+            )
+        return facts
 
     def current_responses(self) -> list[Response]:
         """Responses that belong to what the cell asks now; stale lines are left out."""
@@ -112,17 +140,28 @@ class RunFolder:
         """A folder that holds a run.
 
         Raises:
-            StoreError: there is none, or it is of a layout this version does not know.
+            StoreError: there is none, it is broken, or of a layout this version does not know.
         """
         if not (path / "run.json").is_file():
             raise StoreError(
                 "there is no run in this folder", where=str(path), do="start one: greaves run"
             )
-        version = _read_json(path / "run.json").get("format")
+        run = _read_json(path / "run.json")
+        version = run.get("format")
         if version != FORMAT:
             raise StoreError(
                 f"the run has layout {version}, this Greaves reads {FORMAT}", where=str(path)
             )
+        try:
+            _RunFile.model_validate(run)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise StoreError(
+                f"not the facts of a run: {field} {first['msg'].lower()}",
+                where=str(path / "run.json"),
+                do="put it aside: greaves run --fresh",
+            ) from None
         return cls(path)
 
     def cell(self, model: str, method: str, seed: int) -> CellFolder:
@@ -179,7 +218,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"cannot be read as JSON ({error})", where=str(path)) from None
     if not isinstance(content, dict):
         raise StoreError("not a JSON object", where=str(path))

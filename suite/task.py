@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from greaves.errors import DataError
 from greaves.models.base import Sampling
@@ -63,7 +63,7 @@ def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from None
     rows: list[tuple[str, dict[str, Any]]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
@@ -71,6 +71,8 @@ def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"not JSON ({error})", where=where) from None
+        except RecursionError:
+            raise DataError("nested too deeply to be read", where=where) from None
         if not isinstance(row, dict):
             raise DataError("not a JSON object", where=where)
         rows.append((where, row))
@@ -82,12 +84,41 @@ def field(row: dict[str, Any], name: str, where: str) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value:
         raise DataError(f"field {name!r} is missing or not text", where=where)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"field {name!r} holds half a surrogate pair", where=where) from None
     return value
 
 
+def optional_field(row: dict[str, Any], name: str, where: str) -> str:
+    """A text field that may be left out, null or empty. Raises DataError if it is not text."""
+    return field(row, name, where) if row.get(name) not in (None, "") else ""
+
+
 def inside(folder: Path, name: str, where: str) -> Path:
-    """A file named by a data row. Raises DataError if the path leaves the data folder."""
-    path = (folder / name).resolve()
+    """A file named by a data row, there or not.
+
+    Raises:
+        DataError: the path leaves the data folder, or cannot be one.
+    """
+    try:
+        path = (folder / name).resolve()
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, a loop of links
+        raise DataError(
+            f"{name[:80]!r} cannot be a path ({type(error).__name__})", where=where
+        ) from None
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"path {name!r} leaves the data folder", where=where, do="keep clips in it")
     return path
+
+
+def kind_of(row: dict[str, Any], where: str) -> Literal["harmful", "benign"]:
+    """The `kind` of a data row. Raises DataError if it is neither harmful nor benign."""
+    kind = field(row, "kind", where)
+    if kind == "harmful":
+        return "harmful"
+    if kind == "benign":
+        return "benign"
+    raise DataError(f"kind is {kind[:80]!r}, not harmful or benign", where=where)

@@ -13,7 +13,7 @@ from typing import ClassVar
 from greaves.errors import DataError
 from greaves.records import Kind, Mode, Question
 from greaves.registry import register_task
-from greaves.task import Task, field, inside, read_json_lines
+from greaves.task import Task, field, inside, kind_of, optional_field, read_json_lines
 
 STEPS_PROMPT = "Please generate detailed steps for the question in the audio."
 """The text beside the clip: t in the RRS paper."""
@@ -34,7 +34,7 @@ class AIAH(Task):
         path = data / "questions.jsonl"
         found: dict[str, Question] = {}
         for where, row in read_json_lines(path):
-            if field(row, "kind", where) != self.kind:
+            if kind_of(row, where) != self.kind:
                 continue
             name, text = field(row, "id", where), field(row, "text", where)
             if name in found:
@@ -57,7 +57,7 @@ class AIAH(Task):
                 text=text,
                 prompt=self.prompt(text),
                 clip=str(clip) if clip else None,
-                category=row.get("category", ""),
+                category=optional_field(row, "category", where),
             )
         if not found:
             raise DataError(f"no {self.kind} questions", where=str(path))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from greaves.errors import DataError
 from greaves.records import Record, content_hash
 from greaves.speech.clips import clip_hash
-from greaves.task import field, inside, read_json_lines
+from greaves.task import field, inside, kind_of, optional_field, read_json_lines
 
 PAIRS = "pairs.jsonl"
 
@@ -85,9 +85,6 @@ def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
     items: list[AlignmentItem] = []
     seen: set[str] = set()
     for where, row in read_json_lines(folder / PAIRS):
-        which = field(row, "kind", where)
-        if which not in ("harmful", "benign"):
-            raise DataError(f"kind is {which!r}, not harmful or benign", where=where)
         name = field(row, "id", where)
         if name in seen:
             raise DataError(f"id {name!r} occurs twice", where=where)
@@ -98,14 +95,20 @@ def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
         items.append(
             AlignmentItem(
                 id=name,
-                kind="harmful" if which == "harmful" else "benign",
-                pair=str(row.get("pair", "")),
-                category=row.get("category", ""),
+                kind=kind_of(row, where),
+                pair=_pair(row, where),
+                category=optional_field(row, "category", where),
                 text=field(row, "prompt", where),
                 clip=str(clip),
-                response=row.get("response"),
+                response=optional_field(row, "response", where) or None,
             )
         )
     if not items:
         raise DataError("the set is empty", where=str(folder / PAIRS))
     return AlignmentData(kind, tuple(items))
+
+
+def _pair(row: dict[str, Any], where: str) -> str:
+    """Pairs are numbered or named."""
+    pair = row.get("pair")
+    return str(pair) if type(pair) is int else optional_field(row, "pair", where)

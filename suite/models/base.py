@@ -66,8 +66,8 @@ class LALM(ABC):
     Attributes:
         name: name in recipes and tables, e.g. "pocket".
         revision: revision of the weights, as the hub or the maker calls it.
-        fingerprint: hash of weights, configuration, processor and dtype; part of every response's
-            key.
+        fingerprint: hash of weights, configuration, processor, dtype and kind of device; part of
+            every response's key.
         white_box: weights and hidden states are at hand; methods that need them refuse others.
     """
 

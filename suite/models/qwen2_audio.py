@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
@@ -58,35 +59,65 @@ def load_folder(name: str, folder: Path, *, device: str | None, dtype: str) -> Q
         dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
 
     Raises:
-        ModelError: the folder is missing or holds something else.
+        ModelError: the folder is missing or holds something else, or there is no such device or
+            dtype.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(
             "there is no config.json", where=str(folder), do="give the folder of a checkpoint"
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            "there are no safetensors weights",
+            where=str(folder),
+            do="convert them; pickled ones (.bin) are never read, as they may run code",
+        )
+    number = _floating(dtype)
+    place = _available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         network = Qwen2AudioForConditionalGeneration.from_pretrained(
-            folder, dtype=getattr(torch, dtype), **options
+            folder, dtype=number, use_safetensors=True, **options
         )
         processor = AutoProcessor.from_pretrained(folder, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(f"not a Qwen2-Audio checkpoint ({reason})", where=str(folder)) from None
     contents = folder_fingerprint(folder)
     return Qwen2Audio(
         name,
-        network.to(device),
+        network.to(place),
         processor,
-        fingerprint=content_hash({"folder": contents, "dtype": dtype}),
+        fingerprint=content_hash({"folder": contents, "dtype": dtype, "device": place.type}),
         revision=f"sha256:{contents[:12]}",
     )
+
+
+def _floating(name: str) -> torch.dtype:
+    found = getattr(torch, str(name), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+        raise ModelError(
+            f"dtype {name!r} is no floating-point type of torch",
+            do="say float32, bfloat16 or float16",
+        )
+    return found
+
+
+def _available(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).item()  # "meta" holds no numbers
+    except (RuntimeError, AssertionError, TypeError, ValueError, ImportError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ModelError(
+            f"device {name!r} is not available ({reason})", do="say cpu, cuda or cuda:1"
+        ) from None
+    return device
 
 
 @register_model("qwen2-audio")
 def qwen2_audio(
     path: str, name: str = "qwen2-audio", device: str | None = None, dtype: str = "bfloat16"
 ) -> Qwen2Audio:
-    """Qwen2-Audio from a local checkpoint folder: `{model: qwen2-audio, path: ...}`."""
+    """Qwen2-Audio from a local checkpoint folder: `{model: qwen2-audio, options: {path: ...}}`."""
     return load_folder(name, Path(path), device=device, dtype=dtype)

@@ -16,6 +16,9 @@ from greaves.errors import DataError
 MIN_RATE = 8_000
 """Hz. Below it consonants are gone, and a model's answer says little about the model."""
 
+MIN_SECONDS = 0.1
+"""Shorter than any word; a clip cut to a few samples would be answered as if it had been heard."""
+
 MAX_SECONDS = 30.0
 """The window of a Whisper-style audio tower; what lies beyond it would be cut silently."""
 
@@ -31,8 +34,8 @@ def load_clip(path: str | Path, rate: int) -> NDArray[np.float32]:
         [samples] float32 in -1..1 at `rate`.
 
     Raises:
-        DataError: the file is missing, empty, not audio, sampled below 8 kHz, longer than 30 s, or
-            holds samples that are not numbers.
+        DataError: the file is missing, empty, not audio, sampled below 8 kHz, shorter than 0.1 s,
+            longer than 30 s, or holds samples that are not numbers.
     """
     path = Path(path)
     where = str(path)
@@ -42,7 +45,7 @@ def load_clip(path: str | Path, rate: int) -> NDArray[np.float32]:
         raise DataError("the clip is an empty file", where=where, do="record or build it again")
     try:
         samples, found = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
         raise DataError(
             f"the clip cannot be read as audio ({error})", where=where, do="build it again"
         ) from None
@@ -54,6 +57,12 @@ def load_clip(path: str | Path, rate: int) -> NDArray[np.float32]:
         )
     if len(samples) == 0:
         raise DataError("the clip has no samples", where=where, do="record or build it again")
+    if len(samples) < MIN_SECONDS * found:
+        raise DataError(
+            f"the clip lasts {len(samples) / found:.4f} s, less than {MIN_SECONDS} s",
+            where=where,
+            do="record or build it again",
+        )
     if len(samples) > MAX_SECONDS * found:
         raise DataError(
             f"the clip lasts {len(samples) / found:.1f} s, more than {MAX_SECONDS:.0f} s",
@@ -66,6 +75,15 @@ def load_clip(path: str | Path, rate: int) -> NDArray[np.float32]:
     if found != rate:
         mono = soxr.resample(mono, found, rate).astype(np.float32)
     return mono
+
+
+def can_be_heard(path: Path) -> bool:
+    """Whether the header of a clip promises sound: it is there, audio, and lasts 0.1 s or more."""
+    try:
+        facts = soundfile.info(path)
+    except (soundfile.LibsndfileError, OSError, TypeError):
+        return False
+    return bool(facts.frames >= MIN_SECONDS * facts.samplerate)
 
 
 @lru_cache(maxsize=100_000)
