@@ -43,6 +43,7 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
 def test_ctrl_c_before_a_command_starts_is_one_line(cut_in: str) -> None:
     script = (
         "import sys, signal, importlib.metadata, typer.main, greaves.cli as cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         f"where = importlib.metadata if {cut_in!r} == 'entry_points' else typer.main\n"
         f"setattr(where, {cut_in!r}, lambda *a, **k: signal.raise_signal(signal.SIGINT))\n"
         "sys.argv = ['greaves', 'recipes']\n"
