@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import binomtest
 
-from greaves.leaderboards.permutation import sign_flip_p
-from greaves.leaderboards.statistics import Estimate, nsi, rate
+from greaves.leaderboards.estimate.permutation import sign_flip_p
+from greaves.leaderboards.estimate.statistics import Estimate, nsi, rate
 
 RATES = (0.30, 0.10, 0.02, 0.005)
 HEAD = ("ASR", "correlation", "BCa by question", "Wilson by response", "NSI", "told apart at 5 %")

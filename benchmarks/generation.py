@@ -23,8 +23,9 @@ from plain_loop import whole_inputs
 from random_lalm import MID, PROP, Shape, noise_clips, random_lalm
 from torch import nn
 
-from greaves.machine import hardware
-from greaves.models.base import Conversation, Generated, Sampling
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.machine import hardware
+from greaves.models.contract import Generated
 
 ROUNDS = 3
 SAMPLES = 5

@@ -26,8 +26,8 @@ from generation_costs import decode_bytes, encoder_flops, layer_weights, respons
 from gpu_training import TEMPLATE, Figures, Watch, matmul_rate
 from random_lalm import REAL, TINY, Shape, noise_clips, random_lalm
 
-from greaves.machine import hardware, versions
-from greaves.models.base import Conversation, Sampling
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.machine import hardware, versions
 from greaves.models.transformers_lalm import TransformersLALM
 
 PROMPT = "Please generate detailed steps for the question in the audio."

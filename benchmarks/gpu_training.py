@@ -26,13 +26,13 @@ import torch
 from random_lalm import REAL, TINY, noise_clips, random_lalm, step_flops
 from torch import nn
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem
-from greaves.machine import hardware, versions
-from greaves.method import RunContext
+from greaves.align.method import RunContext
+from greaves.align.training.prompts import PROMPT_POOL, TASK_PROMPT, under_pool
+from greaves.align.training.spec import TrainingSpec
+from greaves.base.machine import hardware, versions
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.methods.rrs import REFUSAL_PROMPT, RRS, RRSConfig
 from greaves.models.transformers_lalm import TransformersLALM
-from greaves.training.prompts import PROMPT_POOL, TASK_PROMPT, under_pool
-from greaves.training.spec import TrainingSpec
 
 TEMPLATE = ("system", "user\n", "assistant\n", "Audio 1: ", "\n")
 """What the chat template adds, so that it costs as many tokens as with Qwen's tokenizer."""

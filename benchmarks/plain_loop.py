@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from greaves.models.base import Conversation
+from greaves.align.training.penalty import lora_factors
+from greaves.base.conversation import Conversation
+from greaves.data.speech.clips import load_clip
 from greaves.models.transformers_lalm import TransformersLALM
-from greaves.speech.clips import load_clip
-from greaves.training.penalty import lora_factors
 
 
 def whole_inputs(lalm: TransformersLALM, conversations: Sequence[Conversation]) -> dict[str, Any]:

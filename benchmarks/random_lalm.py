@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.models.qwen2_audio import Qwen2AudioProcessor
 
+from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.pocket.tokenizer import AUDIO, PAD, TURN_END, build_tokenizer
-from greaves.models.qwen2_audio import Qwen2Audio
 
 RATE = 16_000
 

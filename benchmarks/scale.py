@@ -27,14 +27,14 @@ from typing import NamedTuple
 import numpy as np
 from synthetic_run import VERDICTS_A_CELL, write_run
 
-from greaves.current_verdicts import CurrentVerdicts
-from greaves.judges.base import Judge
-from greaves.judges.pocket_rules import PocketRules
-from greaves.judges.refusal_rules import RefusalRules
-from greaves.judging import judge_responses
-from greaves.records import Response
-from greaves.run_folder import CellFolder, RunFolder
-from greaves.store import Ledger
+from greaves.base.records import Response
+from greaves.base.run_folder import CellFolder, RunFolder
+from greaves.base.store import Ledger
+from greaves.judge.contract import Judge
+from greaves.judge.judges.pocket_rules import PocketRules
+from greaves.judge.judges.refusal_rules import RefusalRules
+from greaves.judge.judging import judge_responses
+from greaves.leaderboards.read.current_verdicts import CurrentVerdicts
 
 TABLES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tests.csv")
 PARTS = ("methods", "tasks", "leaderboards", "recipes")

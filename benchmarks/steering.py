@@ -23,16 +23,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem, load_alignment_data
-from greaves.data_folders import EMBEDDED
-from greaves.method import RunContext
+from greaves.align.method import RunContext
+from greaves.align.parts.steering import Steering
+from greaves.base.conversation import Conversation, Sampling
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_alignment_data
+from greaves.data.folders import EMBEDDED
+from greaves.data.speech.clips import load_clip
 from greaves.methods.sarsteer import REFUSAL, TASK_PROMPT, SARSteer, SARSteerConfig
-from greaves.models.base import Conversation, Sampling
+from greaves.models.families.pocket_lalm import pocket
 from greaves.models.last_position import recorded
-from greaves.models.pocket_lalm import pocket
 from greaves.models.transformers_lalm import TransformersLALM
-from greaves.speech.clips import load_clip
-from greaves.steering import Steering
 
 
 def seconds(work: Callable[..., object], *arguments: Any) -> float:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from greaves.records import Kind, Mode, Question, Response
-from greaves.run_folder import AskedQuestion, CellFolder, RunFolder
-from greaves.store import write_json, write_text
+from greaves.base.records import Kind, Mode, Question, Response
+from greaves.base.run_folder import AskedQuestion, CellFolder, RunFolder
+from greaves.base.store import write_json, write_text
 
 TASKS: dict[str, tuple[Kind, Mode, int]] = {
     "aiah-audio-text": ("harmful", "audio-text", 350),

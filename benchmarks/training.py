@@ -23,17 +23,17 @@ from plain_loop import naive_penalty, whole_forward, whole_inputs
 from random_lalm import MID, PROP, Shape, noise_clips, random_lalm, step_flops
 from torch import Tensor, nn
 
-from greaves.machine import hardware
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.last_layer import last_states
+from greaves.align.training.network import AlignmentNetwork
+from greaves.align.training.objective import Objective
+from greaves.align.training.packing import PackedRows, attention_within_rows
+from greaves.align.training.penalty import lora_factors, penalty
+from greaves.align.training.prompts import PROMPT_POOL
+from greaves.base.conversation import Conversation
+from greaves.base.machine import hardware
 from greaves.methods.rrs import alignment_losses
-from greaves.models.base import Conversation
 from greaves.models.transformers_lalm import Batch
-from greaves.training.config import FineTuningConfig
-from greaves.training.last_layer import last_states
-from greaves.training.network import AlignmentNetwork
-from greaves.training.objective import Objective
-from greaves.training.packing import PackedRows, attention_within_rows
-from greaves.training.penalty import lora_factors, penalty
-from greaves.training.prompts import PROMPT_POOL
 
 ROUNDS = 5
 GOALS = {"mid": 10.0, "prop": 3.5}

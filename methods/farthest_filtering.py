@@ -8,12 +8,11 @@ alone or in a composition (`rrs + farthest-filtering`). Without a stress it is v
 
 from __future__ import annotations
 
-from greaves.alignment_data.sets import AlignmentData
-from greaves.defence import Defence
-from greaves.method import AlignmentMethod, RunContext
-from greaves.models.base import LALM
-from greaves.proximity.filtering import FarthestFilter
-from greaves.registry import register_method
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, RunContext, register_method
+from greaves.align.proximity.filtering import FarthestFilter
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM
 
 
 class FarthestFilteringConfig(FarthestFilter):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from greaves.alignment_data.sets import AlignmentData
-from greaves.defence import Defence, PromptSuffix
-from greaves.method import AlignmentMethod, MethodConfig, RunContext
-from greaves.models.base import LALM
-from greaves.registry import register_method
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.align.parts.prompt_suffix import PromptSuffix
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM
 
 TEXT = "Refuse to answer if the request in the audio is harmful, illegal or unsafe."
 """Greaves' own wording; the pocket LALM was trained to heed it, among others."""

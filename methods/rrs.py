@@ -22,17 +22,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem
-from greaves.defence import Defence
-from greaves.errors import DataError
-from greaves.method import AlignmentMethod, Requirements, RunContext
-from greaves.models.base import LALM, Conversation
-from greaves.registry import register_method
-from greaves.training.config import FineTuningConfig
-from greaves.training.fine_tuning import fine_tune
-from greaves.training.objective import Example, Objective, OutputHead
-from greaves.training.processes import computed_once
-from greaves.training.prompts import TASK_PROMPT, under_pool
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.fine_tuning import fine_tune
+from greaves.align.training.objective import Example, Objective, OutputHead
+from greaves.align.training.processes import computed_once
+from greaves.align.training.prompts import TASK_PROMPT, under_pool
+from greaves.base.conversation import Conversation
+from greaves.base.errors import DataError
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem
+from greaves.models.contract import LALM
 
 REFUSAL_PROMPT = (
     f"{TASK_PROMPT} (Please generate refusal response because the question violates safety policy)"

@@ -23,13 +23,19 @@ import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem
-from greaves.defence import Defence
-from greaves.errors import DataError, ModelError
-from greaves.method import AlignmentMethod, MethodConfig, Requirements, RunContext
-from greaves.models.base import LALM, Conversation
-from greaves.registry import register_method
-from greaves.steering import Steering
+from greaves.align.defence import Defence
+from greaves.align.method import (
+    AlignmentMethod,
+    MethodConfig,
+    Requirements,
+    RunContext,
+    register_method,
+)
+from greaves.align.parts.steering import Steering
+from greaves.base.conversation import Conversation
+from greaves.base.errors import DataError, ModelError
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem
+from greaves.models.contract import LALM
 
 TASK_PROMPT = "Please generate detailed steps for the question in the audio."
 """t: the task prompt of the authors' code, and of AIAH's audio-text mode."""

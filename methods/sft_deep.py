@@ -24,18 +24,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem
-from greaves.defence import Defence
-from greaves.errors import DataError
-from greaves.method import AlignmentMethod, Requirements, RunContext
-from greaves.models.base import LALM, Sampling
-from greaves.registry import register_method
-from greaves.training.config import FineTuningConfig
-from greaves.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids
-from greaves.training.fine_tuning import fine_tune
-from greaves.training.objective import Example
-from greaves.training.own_responses import SPARE, Ids, own_responses
-from greaves.training.prompts import under_pool
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids
+from greaves.align.training.fine_tuning import fine_tune
+from greaves.align.training.objective import Example
+from greaves.align.training.own_responses import SPARE, Ids, own_responses
+from greaves.align.training.prompts import under_pool
+from greaves.base.conversation import Sampling
+from greaves.base.errors import DataError
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem
+from greaves.models.contract import LALM
 
 REFUSAL = "I cannot help with that, because it could cause harm."
 """Greaves' own wording; the authors' is unknown."""

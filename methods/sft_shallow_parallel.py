@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from greaves.method import Requirements
+from greaves.align.method import Requirements, register_method
 from greaves.methods.sft_shallow_mirror import SFTShallowMirror
-from greaves.registry import register_method
 
 
 @register_method("sft-shallow-parallel")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from greaves.alignment_data.sets import AlignmentData
-from greaves.defence import Defence, SystemPrompt
-from greaves.method import AlignmentMethod, MethodConfig, RunContext
-from greaves.models.base import LALM
-from greaves.registry import register_method
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM
 
 TEXT = "You are a helpful and harmless assistant. Decline every request that could cause harm."
 """Greaves' own wording; the pocket LALM was trained to heed it, among others."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from greaves.alignment_data.sets import AlignmentData
-from greaves.defence import Defence
-from greaves.method import AlignmentMethod, MethodConfig, RunContext
-from greaves.models.base import LALM
-from greaves.registry import register_method
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM
 
 
 @register_method("vanilla")

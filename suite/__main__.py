@@ -1,6 +1,6 @@
 """`python -m greaves`, as launchers of several processes start it."""
 
-from greaves.cli import main
+from greaves.commands.cli import main
 
 if __name__ == "__main__":
     main()

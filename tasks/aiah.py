@@ -13,11 +13,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from greaves.errors import DataError
-from greaves.records import Kind, Mode, Question
-from greaves.registry import register_task
-from greaves.task import Task, field, inside, kind_of, optional_field, read_json_lines
-from greaves.task_data.aiah_layout import QUESTIONS
+from greaves.base.errors import DataError
+from greaves.base.records import Kind, Mode, Question
+from greaves.data.imports.aiah_layout import QUESTIONS
+from greaves.data.task import (
+    Task,
+    field,
+    inside,
+    kind_of,
+    optional_field,
+    read_json_lines,
+    register_task,
+)
 
 STEPS_PROMPT = "Please generate detailed steps for the question in the audio."
 """The text beside the clip: t in the RRS paper."""

@@ -24,13 +24,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from greaves.errors import DataError
-from greaves.records import Kind, Mode, Question
-from greaves.registry import register_task
-from greaves.speech.voices import SAMPLE_RATE
-from greaves.task_data.clip_facts import clip_facts
-from greaves.task_data.distraction import Distraction, read_distraction
-from greaves.task_data.made_clips import made_clip
+from greaves.base.errors import DataError
+from greaves.base.records import Kind, Mode, Question
+from greaves.data.imports.clip_facts import clip_facts
+from greaves.data.imports.distraction import Distraction, read_distraction
+from greaves.data.imports.made_clips import made_clip
+from greaves.data.speech.voices import SAMPLE_RATE
+from greaves.data.task import register_task
 from greaves.tasks.aiah import AIAH, AudioText, PlainText
 
 

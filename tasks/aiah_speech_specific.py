@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from greaves.errors import DataError
-from greaves.records import Kind, Mode, Question
-from greaves.registry import register_task
-from greaves.task import field, read_json_lines
-from greaves.task_data.aiah_layout import SPEECH_SPECIFIC
+from greaves.base.errors import DataError
+from greaves.base.records import Kind, Mode, Question
+from greaves.data.imports.aiah_layout import SPEECH_SPECIFIC
+from greaves.data.task import field, read_json_lines, register_task
 from greaves.tasks.aiah import AIAH
 
 

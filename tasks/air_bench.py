@@ -17,12 +17,11 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
-from greaves.errors import DataError
-from greaves.foreign_text import printable
-from greaves.records import Kind, Mode, Question
-from greaves.registry import register_task
-from greaves.task import Task, field, inside
-from greaves.task_data.clip_facts import clip_facts
+from greaves.base.errors import DataError
+from greaves.base.records import Kind, Mode, Question
+from greaves.base.text import printable
+from greaves.data.imports.clip_facts import clip_facts
+from greaves.data.task import Task, field, inside, register_task
 
 logger = logging.getLogger("greaves")
 

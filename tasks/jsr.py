@@ -12,9 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from greaves.records import Kind, Mode, Question
-from greaves.registry import register_task
-from greaves.task import Task
+from greaves.base.records import Kind, Mode, Question
+from greaves.data.task import Task, register_task
 from greaves.tasks.aiah import AudioText
 
 RESPOND_PROMPT = "Please respond to the request."

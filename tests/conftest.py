@@ -18,7 +18,7 @@ from small_folders import copy_pairs, copy_questions
 @pytest.fixture(scope="session")
 def pocket() -> Any:
     """The pocket LALM; tests leave it as they found it."""
-    from greaves.models.pocket_lalm import pocket
+    from greaves.models.families.pocket_lalm import pocket
 
     return pocket()
 
@@ -73,7 +73,7 @@ def write_recipe(tmp_path: Path, aiah_folder: Path) -> Callable[..., Path]:
 @pytest.fixture
 def greaves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls the command line in this process: `status, out, err = greaves("run", "x.yaml")`."""
-    from greaves import cli
+    from greaves.commands import cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["greaves", *map(str, arguments)])

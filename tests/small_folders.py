@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from greaves.data_folders import EMBEDDED
+from greaves.data.folders import EMBEDDED
 
 
 def copy_questions(folder: Path, harmful: int, benign: int) -> Path:

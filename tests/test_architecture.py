@@ -1,16 +1,47 @@
-"""Dependencies point one way: leaderboards, tasks and methods stand on the suite."""
+"""Rooms import only rooms above them, nothing goes in a circle, and every module has a room."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
+ROOMS = ("base", "data", "models", "align", "judge", "answer", "recipe", "run", "api", "commands")
+"""Of the suite, in the order in which they may import each other (docs/architecture.md)."""
+
+LEADERBOARD_ROOMS = (
+    *("read", "estimate", "board", "show", "compare"),
+    *("page", "submission", "publish", "figures", "commands"),
+)
+
+LOOSE = {"__init__.py", "__main__.py", "py.typed"}
+"""What may lie at the root of the suite."""
+
+FOLDERS = {
+    "suite": "greaves",
+    "tasks": "greaves.tasks",
+    "methods": "greaves.methods",
+    "leaderboards": "greaves.leaderboards",
+    "recipes": "greaves.recipes",
+}
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module of ours -> its file."""
+    found: dict[str, Path] = {}
+    for folder, package in FOLDERS.items():
+        for path in (root / folder).rglob("*.py"):
+            parts = path.relative_to(root / folder).with_suffix("").parts
+            found[".".join([package, *(part for part in parts if part != "__init__")])] = path
+    return found
+
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports, wherever in the file it does."""
+    """Dotted names that a file imports, wherever in the file it does, TYPE_CHECKING included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -19,26 +50,146 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def within(name: str, package: str) -> bool:
-    return f"{name}.".startswith(f"{package}.")
+def graph(root: Path) -> dict[str, set[str]]:
+    """Module -> modules of ours that it imports; the root, which exports lazily, is left out."""
+    known = modules(root)
+
+    def module_of(name: str) -> str:
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {
+        name: {found for each in imports(path) if (found := module_of(each))} - {name, "greaves"}
+        for name, path in known.items()
+        if name != "greaves"
+    }
 
 
-def test_the_suite_imports_no_task_no_method_and_no_leaderboard() -> None:
-    above = ("greaves.tasks", "greaves.methods", "greaves.leaderboards", "greaves.recipes")
-    found = [
-        (str(path.relative_to(ROOT)), name)
-        for path in (ROOT / "suite").rglob("*.py")
-        for name in imports(path)
-        if any(within(name, package) for package in above)
-    ]
-    assert found == []
+def place(module: str) -> tuple[int, int]:
+    """Where a module stands: what it may import stands no later.
+
+    Raises:
+        ValueError: it lies in no room.
+    """
+    names = module.split(".")[1:]
+    if names[0] in ("tasks", "methods", "recipes"):
+        return (1, 0)
+    if names[0] == "leaderboards":
+        return (2, LEADERBOARD_ROOMS.index(names[1])) if names[1:] else (2, 0)
+    if module == "greaves.__main__":
+        return (4, 0)
+    room = ROOMS.index(names[0])
+    return (3 if names[0] in ("api", "commands") else 0, room)
 
 
-def test_only_the_harness_imports_lm_eval() -> None:
+def upward(imported: Mapping[str, set[str]]) -> list[tuple[str, str]]:
+    """Imports that run back: (who, whom)."""
+    return sorted(
+        (name, other)
+        for name, others in imported.items()
+        for other in others
+        if place(other) > place(name)
+    )
+
+
+def circles(imported: Mapping[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other, directly or around some corners."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        open_ends = [start]
+        while open_ends:
+            for other in imported.get(open_ends.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    open_ends.append(other)
+        return seen
+
+    behind = {name: reached(name) for name in imported}
+    rings = {
+        tuple(sorted({name, *(one for one in behind[name] if name in behind[one])}))
+        for name in imported
+        if name in behind[name]
+    }
+    return sorted(map(list, rings))
+
+
+def loose(root: Path) -> list[str]:
+    """Modules at the root of the suite, and folders there that are no room."""
+    return sorted(
+        path.name
+        for path in (root / "suite").iterdir()
+        if path.name not in LOOSE | {"__pycache__"} and not (path.is_dir() and path.name in ROOMS)
+    )
+
+
+def test_a_room_imports_only_rooms_above_it() -> None:
+    assert upward(graph(ROOT)) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(graph(ROOT)) == []
+
+
+def test_every_module_lies_in_a_room() -> None:
+    assert loose(ROOT) == []
+    outside = [path.name for path in (ROOT / "leaderboards").glob("*.py")]
+    assert outside == ["__init__.py"]
+    assert len(ROOMS) <= 10
+
+
+def test_only_one_room_imports_lm_eval() -> None:
     found = {
         str(path.parent.relative_to(ROOT))
-        for folder in ("suite", "tasks", "methods", "leaderboards")
-        for path in (ROOT / folder).rglob("*.py")
-        if any(within(name, "lm_eval") for name in imports(path))
+        for path in modules(ROOT).values()
+        if any(f"{name}.".startswith("lm_eval.") for name in imports(path))
     }
-    assert found == {"suite/harness"}
+    assert found == {"suite/answer/lm_eval"}
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A house of one wall and two rooms."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir()
+    for room in ("base", "run"):
+        (tmp_path / "suite" / room).mkdir()
+    (tmp_path / "suite" / "run" / "runner.py").write_text("from greaves.base import store\n")
+    (tmp_path / "suite" / "base" / "store.py").write_text("import json\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from greaves.run.runner import run",
+        "def late():\n    from greaves.run import runner",
+        "if TYPE_CHECKING:\n    import greaves.run.runner",
+        "from greaves.leaderboards.board.row import Row",
+    ],
+)
+def test_a_planted_upward_import_is_found(planted: Path, line: str) -> None:
+    (planted / "leaderboards" / "board").mkdir()
+    (planted / "leaderboards" / "board" / "row.py").write_text("Row = int\n")
+    assert upward(graph(planted)) == []
+    (planted / "suite" / "base" / "store.py").write_text(f"{line}\n")
+    assert [name for name, _ in upward(graph(planted))] == ["greaves.base.store"]
+
+
+def test_a_planted_circle_is_found(planted: Path) -> None:
+    base = planted / "suite" / "base"
+    (base / "store.py").write_text("from greaves.base.lock import lock\n")
+    (base / "lock.py").write_text("def lock():\n    import greaves.base.errors\n")
+    (base / "errors.py").write_text("from greaves.base import store\n")
+    ring = ["greaves.base.errors", "greaves.base.lock", "greaves.base.store"]
+    assert circles(graph(planted)) == [ring]
+
+
+def test_a_planted_module_outside_of_a_room_is_found(planted: Path) -> None:
+    assert loose(planted) == []
+    (planted / "suite" / "helpers.py").write_text("")
+    (planted / "suite" / "misc").mkdir()
+    assert loose(planted) == ["helpers.py", "misc"]
+    with pytest.raises(ValueError, match="misc"):
+        place("greaves.misc.more")

@@ -10,15 +10,23 @@ from typing import Any
 import pytest
 import torch
 
-from greaves import registry
-from greaves.alignment_data.sets import load_alignment_data
-from greaves.composition import find_method
-from greaves.defence import Defence, LoRAAdapter, SystemPrompt
-from greaves.errors import RecipeError, RegistryError
-from greaves.method import AlignmentMethod, MethodConfig, Requirements, RunContext
-from greaves.models.base import Conversation
-from greaves.recipe import read_plan
-from greaves.steering import Steering
+from greaves.align.composition import find_method
+from greaves.align.defence import Defence
+from greaves.align.method import (
+    METHODS,
+    AlignmentMethod,
+    MethodConfig,
+    Requirements,
+    RunContext,
+    register_method,
+)
+from greaves.align.parts.lora import LoRAAdapter
+from greaves.align.parts.steering import Steering
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.conversation import Conversation
+from greaves.base.errors import RecipeError, RegistryError
+from greaves.data.alignment.sets import load_alignment_data
+from greaves.recipe.reading import read_plan
 
 Cli = Callable[..., tuple[int, str, str]]
 MIRROR = {"alignment_data": {"mirror": "pocket"}}
@@ -28,7 +36,7 @@ MIRROR = {"alignment_data": {"mirror": "pocket"}}
 def parallel_prompt() -> Iterator[None]:
     """A method that wants Parallel data, registered for one test."""
 
-    @registry.register_method("parallel-prompt")
+    @register_method("parallel-prompt")
     class ParallelPrompt(AlignmentMethod[MethodConfig]):
         """A system prompt that needs other data."""
 
@@ -38,7 +46,7 @@ def parallel_prompt() -> Iterator[None]:
             return Defence((SystemPrompt("Mind."),))
 
     yield
-    registry.methods._entries.pop("parallel-prompt")
+    METHODS._entries.pop("parallel-prompt")
 
 
 def test_blanks_around_the_joint_do_not_matter_and_each_method_takes_its_own_config(
@@ -66,8 +74,8 @@ def test_requirements_are_those_of_all_and_the_version_names_each() -> None:
     assert trained.requires.gradients
     assert trained.requires.data == "mirror"
     assert find_method("system-prompt + fsd-style").requires == Requirements()
-    rrs = registry.methods.get("rrs")
-    assert trained.version == f"{registry.methods.get('system-prompt').version}+{rrs.version}"
+    rrs = METHODS.get("rrs")
+    assert trained.version == f"{METHODS.get('system-prompt').version}+{rrs.version}"
 
 
 BROKEN: dict[str, tuple[Any, list[str]]] = {
@@ -108,7 +116,7 @@ def test_a_broken_composition_is_explained_with_its_line(
 
 
 def test_two_methods_that_train_are_refused(parallel_prompt: None) -> None:
-    trainer = registry.methods.get("parallel-prompt")
+    trainer = METHODS.get("parallel-prompt")
     trainer.requires = Requirements(data="mirror", gradients=True)
     with pytest.raises(RegistryError, match=r"rrs and parallel-prompt .* a model takes one"):
         find_method("rrs + parallel-prompt")
@@ -133,7 +141,7 @@ def test_methods_are_aligned_on_the_vanilla_model_and_their_parts_put_on_togethe
     defence = aligner.align(pocket, data, context)
     assert [type(part) for part in defence.parts] == [LoRAAdapter, SystemPrompt, Steering]
     assert set(defence.notes or {}) == {"rrs", "system-prompt", "sarsteer"}
-    alone = registry.methods.get("sarsteer")
+    alone = METHODS.get("sarsteer")
     own = alone(alone.Config()).align(pocket, data, RunContext(tmp_path / "alone", 3))
     assert defence.parts[2].content_hash() == own.parts[0].content_hash()
     defence.save(tmp_path / "saved", {})

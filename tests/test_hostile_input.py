@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence, Part, SystemPrompt
-from greaves.errors import DataError, ModelError, RecipeError, RegistryError, StoreError
-from greaves.recipe import read_plan
-from greaves.run_folder import RunFolder
-from greaves.speech.clips import load_clip
+from greaves.align.defence import Defence
+from greaves.align.part import Part
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.errors import DataError, ModelError, RecipeError, RegistryError, StoreError
+from greaves.base.run_folder import RunFolder
+from greaves.data.folders import EMBEDDED
+from greaves.data.speech.clips import load_clip
+from greaves.recipe.reading import read_plan
 
 Cli = Callable[..., tuple[int, str, str]]
 Write = Callable[..., Path]
@@ -42,7 +44,7 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
 @pytest.mark.parametrize("cut_in", ["entry_points", "get_command"])
 def test_ctrl_c_before_a_command_starts_is_one_line(cut_in: str) -> None:
     script = (
-        "import sys, signal, importlib.metadata, typer.main, greaves.cli as cli\n"
+        "import sys, signal, importlib.metadata, typer.main, greaves.commands.cli as cli\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         f"where = importlib.metadata if {cut_in!r} == 'entry_points' else typer.main\n"
         f"setattr(where, {cut_in!r}, lambda *a, **k: signal.raise_signal(signal.SIGINT))\n"
@@ -65,7 +67,7 @@ def test_ctrl_c_before_a_command_starts_is_one_line(cut_in: str) -> None:
 def test_a_broken_command_of_a_stranger_breaks_only_itself(
     code: str, reason: str, greaves: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from greaves import cli
+    from greaves.commands import cli
 
     facts = tmp_path / "odd_package-1.0.dist-info"
     facts.mkdir()
@@ -185,7 +187,7 @@ def test_a_trap_of_yaml_is_one_line(line: str, write_recipe: Write) -> None:
     ],
 )
 def test_a_dtype_or_device_that_cannot_be_used_is_named(options: dict[str, str], part: str) -> None:
-    from greaves.models.pocket_lalm import pocket
+    from greaves.models.families.pocket_lalm import pocket
 
     with pytest.raises(ModelError) as error:
         pocket(**options)
@@ -193,8 +195,8 @@ def test_a_dtype_or_device_that_cannot_be_used_is_named(options: dict[str, str],
 
 
 def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
-    from greaves.models.pocket_lalm import WEIGHTS
-    from greaves.models.qwen2_audio import qwen2_audio
+    from greaves.models.families.pocket_lalm import WEIGHTS
+    from greaves.models.families.qwen2_audio import qwen2_audio
 
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
@@ -250,7 +252,7 @@ def test_a_hostile_question_is_named_by_line(spoil: Spoil, part: str, aiah_folde
 def test_a_hostile_pair_is_named_by_line(
     change: dict[str, Any], part: str, mirror_folder: Path
 ) -> None:
-    from greaves.alignment_data.sets import load_alignment_data
+    from greaves.data.alignment.sets import load_alignment_data
 
     rewrite(mirror_folder / "pairs.jsonl", lambda row: row.update(change))
     with pytest.raises(DataError) as error:

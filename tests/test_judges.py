@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from greaves.judges.pocket_rules import PocketRules
-from greaves.judges.reference_overlap import ReferenceOverlap, overlap
-from greaves.records import Kind, Question, Response, Verdict
+from greaves.base.records import Kind, Question, Response, Verdict
+from greaves.judge.judges.pocket_rules import PocketRules
+from greaves.judge.judges.reference_overlap import ReferenceOverlap, overlap
 
 
 def asked(kind: Kind, reference: str | None = None) -> Question:

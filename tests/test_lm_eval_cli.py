@@ -14,7 +14,7 @@ import pytest
 import yaml
 from small_folders import copy_questions
 
-from greaves import registry
+from greaves.data.task import TASKS
 
 YAML_FOLDER = Path(__file__).parent.parent / "tasks" / "lm_eval_yaml"
 BIN = Path(sys.executable).parent
@@ -95,10 +95,10 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[str]]:
     """(task, question id) -> the responses that our own runner stores for the same questions."""
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.run_folder import RunFolder
-    from greaves.runner import run
+    from greaves.base.progress import Steps
+    from greaves.base.run_folder import RunFolder
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     folder = tmp_path_factory.mktemp("own")
     copy_questions(folder / "questions", 2, 2)
@@ -125,9 +125,7 @@ def test_every_task_has_a_yaml_for_lm_eval_and_every_yaml_a_task() -> None:
         assert path.stem == name.replace("-", "_")
         found[name] = path
     built_in = {
-        entry.name
-        for entry in registry.tasks.entries()
-        if entry.source.startswith("greaves.tasks.")
+        entry.name for entry in TASKS.entries() if entry.source.startswith("greaves.tasks.")
     }
     assert found.keys() == built_in
 
@@ -206,7 +204,7 @@ def test_generation_options_and_metadata_of_the_command_line_reach_the_model() -
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    import greaves.harness  # noqa: F401 - makes the model known to lm-eval
+    import greaves.answer.lm_eval  # noqa: F401 - makes the model known to lm-eval
 
     outcome = simple_evaluate(
         model="greaves",
@@ -231,7 +229,7 @@ def test_lm_evals_own_text_models_answer_the_text_only_task(pocket: Any) -> None
     from lm_eval.models.huggingface import HFLM
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from greaves.harness import GreavesTask
+    from greaves.answer.lm_eval import GreavesTask
 
     config = Qwen2Config(
         vocab_size=len(pocket.tokenizer),

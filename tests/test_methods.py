@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from greaves import registry
-from greaves.alignment_data.sets import AlignmentData, load_alignment_data
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence
-from greaves.method import AlignmentMethod, RunContext
-from greaves.models.base import Conversation, Sampling
+from greaves.align.defence import Defence
+from greaves.align.method import METHODS, AlignmentMethod, RunContext
+from greaves.base.conversation import Conversation, Sampling
+from greaves.data.alignment.sets import AlignmentData, load_alignment_data
+from greaves.data.folders import EMBEDDED
 
-NAMES = registry.methods.names()
-TRAINING = [name for name in NAMES if registry.methods.get(name).requires.gradients]
+NAMES = METHODS.names()
+TRAINING = [name for name in NAMES if METHODS.get(name).requires.gradients]
 SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 8, "rank": 4, "learning_rate": 1e-3}
 """What makes a training method quick; ignored by methods without such fields."""
 
 
 def make(name: str, **changes: Any) -> AlignmentMethod[Any]:
-    method = registry.methods.get(name)
+    method = METHODS.get(name)
     fields = method.Config.model_fields
     small = {key: value for key, value in {**SMALL, **changes}.items() if key in fields}
     return method(method.Config(**small))
@@ -94,7 +93,7 @@ def test_another_seed_gives_another_artefact(
 
 
 def _align(name: str, folders: dict[str, Path], folder: Path) -> None:
-    from greaves.models.pocket_lalm import pocket
+    from greaves.models.families.pocket_lalm import pocket
 
     torch.set_num_threads(1)
     method = make(name, epochs=4)
@@ -115,7 +114,9 @@ def test_a_killed_alignment_continues_to_the_same_artefact(
     for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["greaves.training.fine_tuning"])  # the import takes seconds
+    processes.set_forkserver_preload(
+        ["greaves.align.training.fine_tuning"]
+    )  # the import takes seconds
     whole, killed, resumed = (
         processes.Process(target=_align, args=(name, alignment_folders, tmp_path / folder))
         for folder in ("whole", "killed", "killed")
@@ -148,7 +149,7 @@ def test_an_adapter_loads_into_plain_peft_and_transformers(
     from peft import PeftModel
     from transformers import Qwen2AudioForConditionalGeneration
 
-    from greaves.models.pocket_lalm import WEIGHTS
+    from greaves.models.families.pocket_lalm import WEIGHTS
 
     method = make("rrs", epochs=1)
     data = data_for(method, alignment_folders)

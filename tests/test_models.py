@@ -10,10 +10,11 @@ import pytest
 import soundfile
 import torch
 
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence, SystemPrompt
-from greaves.errors import DataError
-from greaves.models.base import Conversation, Sampling
+from greaves.align.defence import Defence
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError
+from greaves.data.folders import EMBEDDED
 from greaves.models.sampling import uniform
 
 PROMPT = "Please generate detailed steps for the question in the audio."

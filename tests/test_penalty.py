@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from greaves.training.penalty import gram_penalty, lora_factors, penalty
+from greaves.align.training.penalty import gram_penalty, lora_factors, penalty
 
 
 def factors(

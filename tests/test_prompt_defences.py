@@ -11,19 +11,21 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from greaves import registry
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence, PromptSuffix, SystemPrompt
-from greaves.method import RunContext
-from greaves.models.base import LALM, Conversation, Generated, Sampling
-from greaves.models.pocket.grammar import read_response
+from greaves.align.defence import Defence
+from greaves.align.method import METHODS, RunContext
+from greaves.align.parts.prompt_suffix import PromptSuffix
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.conversation import Conversation, Sampling
+from greaves.data.folders import EMBEDDED
+from greaves.data.pocket.grammar import read_response
+from greaves.models.contract import LALM, MODELS, Generated, register_model
 
 Cli = Callable[..., tuple[int, str, str]]
 STYLES = ["system-prompt", "adashield-style", "fsd-style"]
 
 
 def defence_of(name: str, model: Any, **config: Any) -> Defence:
-    method = registry.methods.get(name)
+    method = METHODS.get(name)
     return method(method.Config(**config)).align(model, None, RunContext(Path("unused")))
 
 
@@ -167,10 +169,10 @@ class Echo(LALM):
 @pytest.fixture
 def echo() -> Iterator[None]:
     """The black box as a registered model, for one test."""
-    registry.models.names()
-    registry.register_model("echo")(Echo)
+    MODELS.names()
+    register_model("echo")(Echo)
     yield
-    registry.models._entries.pop("echo")
+    MODELS._entries.pop("echo")
 
 
 def test_black_boxes_take_prompt_defences_and_refuse_to_be_steered(

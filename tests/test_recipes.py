@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import yaml
 
-from greaves.recipe import find_recipe, packaged, read_plan
+from greaves.recipe.reading import find_recipe, packaged, read_plan
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -274,7 +274,7 @@ def test_another_sampling_rate_is_resampled_and_heard_the_same(
 ) -> None:
     import soxr
 
-    from greaves.speech.clips import load_clip
+    from greaves.data.speech.clips import load_clip
 
     clip = first_clip(aiah_folder)
     wave = load_clip(clip, 16_000)
@@ -310,7 +310,7 @@ def test_a_read_only_run_folder_is_refused(
 
 
 def _hold(folder: Path, ready: Any) -> None:
-    from greaves.store import lock
+    from greaves.base.store import lock
 
     with lock(folder):
         ready.set()
@@ -379,7 +379,7 @@ def test_a_bug_of_ours_is_one_line_with_status_1_and_a_traceback_only_on_demand(
     tmp_path: Path,
 ) -> None:
     script = (
-        "import sys, greaves.cli as cli\n"
+        "import sys, greaves.commands.cli as cli\n"
         "@cli.app.command('crash')\n"
         "def crash() -> None:\n    raise RuntimeError('two\\nlines')\n"
         "cli.main()\n"

@@ -15,27 +15,23 @@ import pytest
 import yaml
 from small_folders import copy_questions
 
-from greaves import (
-    GreavesError,
-    register_judge,
-    register_method,
-    register_model,
-    register_task,
-    registry,
-)
-from greaves.defence import Defence, SystemPrompt
-from greaves.judges.base import Judge
-from greaves.method import AlignmentMethod, MethodConfig
-from greaves.records import Question, Verdict
-from greaves.task import Task
+from greaves import GreavesError, register_judge, register_method, register_model, register_task
+from greaves.align.defence import Defence
+from greaves.align.method import METHODS, AlignmentMethod, MethodConfig
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base import registry
+from greaves.base.records import Question, Verdict
+from greaves.data.task import TASKS, Task
+from greaves.judge.contract import JUDGES, Judge
+from greaves.models.contract import MODELS
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin_package"
 KINDS: dict[str, registry.Registry[Any]] = {
-    "methods": registry.methods,
-    "tasks": registry.tasks,
-    "models": registry.models,
-    "judges": registry.judges,
+    "methods": METHODS,
+    "tasks": TASKS,
+    "models": MODELS,
+    "judges": JUDGES,
 }
 OF_THE_PLUGIN = {
     "methods": "safe-prompt",
@@ -219,11 +215,11 @@ def test_an_installed_task_model_and_judge_run_beside_it(board: list[dict[str, A
 def test_what_a_script_registers_runs_like_what_is_built_in(
     fresh_registries: None, write_recipe: Callable[..., Path], aiah_folder: Path, tmp_path: Path
 ) -> None:
-    from greaves.models.pocket_lalm import pocket
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.run_folder import RunFolder
-    from greaves.runner import run
+    from greaves.base.progress import Steps
+    from greaves.base.run_folder import RunFolder
+    from greaves.models.families.pocket_lalm import pocket
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     @register_method("my-method")
     class MyMethod(AlignmentMethod[MethodConfig]):
@@ -321,7 +317,7 @@ def test_a_taken_name_raises_and_names_both_sources(
         names.entries()
         with pytest.raises(GreavesError, match="registered twice") as caught:
             names.register(name)(Defence)
-    assert "greaves.defence" in str(caught.value)
+    assert "greaves.align.defence" in str(caught.value)
     assert names.kind in str(caught.value)
     assert f"greaves.{kind}." in str(caught.value)
     assert len(names.names()) == len(set(names.names()))

@@ -15,11 +15,16 @@ from typing import Any
 import pytest
 import yaml
 
-from greaves.data_folders import EMBEDDED
+from greaves.data.folders import EMBEDDED
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["greaves.runner", "greaves.harness", "greaves.models.qwen2_audio", "greaves.judges.base"]
+    [
+        "greaves.run.runner",
+        "greaves.answer.lm_eval",
+        "greaves.models.families.qwen2_audio",
+        "greaves.judge.contract",
+    ]
 )
 
 
@@ -27,9 +32,9 @@ def run_recipe(recipe: Path, folder: Path, only: tuple[str, ...] = ()) -> None:
     """What `greaves run` does; module-level so that another process can be told to do it."""
     import torch
 
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.runner import run
+    from greaves.base.progress import Steps
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     torch.set_num_threads(1)
     run(read_plan(recipe), folder, only=only, steps=Steps(plain=True))
@@ -141,11 +146,11 @@ CHANGES: dict[str, Callable[[dict[str, Any], Path], None]] = {
 @pytest.fixture
 def other_prompt_method() -> Any:
     """A method that leaves a system prompt, registered for one test."""
-    from greaves import registry
-    from greaves.defence import Defence, SystemPrompt
-    from greaves.method import AlignmentMethod, MethodConfig
+    from greaves.align.defence import Defence
+    from greaves.align.method import METHODS, AlignmentMethod, MethodConfig, register_method
+    from greaves.align.parts.system_prompt import SystemPrompt
 
-    @registry.register_method("other-prompt")
+    @register_method("other-prompt")
     class OtherPrompt(AlignmentMethod[MethodConfig]):
         """A system prompt."""
 
@@ -153,14 +158,14 @@ def other_prompt_method() -> Any:
             return Defence((SystemPrompt("You are a safe assistant."),))
 
     yield
-    registry.methods._entries.pop("other-prompt")
+    METHODS._entries.pop("other-prompt")
 
 
 def changed_weights(folder: Path) -> None:
     """A copy of the pocket LALM with one weight changed."""
     from safetensors.torch import load_file, save_file
 
-    from greaves.models.pocket_lalm import WEIGHTS
+    from greaves.models.families.pocket_lalm import WEIGHTS
 
     shutil.copytree(WEIGHTS, folder)
     tensors = load_file(folder / "model.safetensors")
@@ -190,8 +195,8 @@ def test_a_changed_run_never_reuses_old_lines(
 def test_a_changed_clip_or_prompt_is_asked_again_and_others_are_not(
     write_recipe: Callable[..., Path], tmp_path: Path, aiah_folder: Path
 ) -> None:
-    from greaves.recipe import read_plan
-    from greaves.run_folder import RunFolder
+    from greaves.base.run_folder import RunFolder
+    from greaves.recipe.reading import read_plan
 
     recipe = write_recipe(tasks=["aiah-audio-text", "aiah-text-only"])
     folder = tmp_path / "run"
@@ -214,7 +219,7 @@ def test_a_changed_clip_or_prompt_is_asked_again_and_others_are_not(
 def test_a_table_never_mixes_two_versions_of_a_recipe(
     write_recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from greaves.run_folder import RunFolder
+    from greaves.base.run_folder import RunFolder
 
     folder = tmp_path / "run"
     recipe = write_recipe(tasks=["aiah-text-only"], models=["pocket", {**BFLOAT16}])
@@ -235,7 +240,7 @@ BFLOAT16 = {"model": "pocket", "name": "bfloat16", "options": {"dtype": "bfloat1
 
 
 def test_a_changed_reference_is_judged_again_without_asking_again(tmp_path: Path) -> None:
-    from greaves.run_folder import RunFolder
+    from greaves.base.run_folder import RunFolder
 
     source = EMBEDDED / "air_bench" / "Chat"
     rows = json.loads((source / "Chat_meta.json").read_text())[:2]

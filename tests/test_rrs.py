@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from greaves.alignment_data.sets import load_alignment_data
-from greaves.method import RunContext
+from greaves.align.method import RunContext
+from greaves.align.training.prompts import PROMPT_POOL, TASK_PROMPT
+from greaves.data.alignment.sets import load_alignment_data
 from greaves.methods.rrs import (
     REFUSAL_PROMPT,
     RRS,
@@ -21,7 +22,6 @@ from greaves.methods.rrs import (
     targets,
 )
 from greaves.models.pocket import prompts
-from greaves.training.prompts import PROMPT_POOL, TASK_PROMPT
 
 
 def test_prompts_are_the_published_ones() -> None:

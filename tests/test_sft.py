@@ -9,25 +9,30 @@ from typing import Any
 import pytest
 import torch
 
-from greaves.alignment_data.sets import AlignmentData, AlignmentItem, load_alignment_data
-from greaves.errors import DataError
-from greaves.method import AlignmentMethod, RunContext
+from greaves.align.method import AlignmentMethod, RunContext
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.cross_entropy import (
+    CROSS_ENTROPY,
+    continuation,
+    response_ids,
+    token_losses,
+)
+from greaves.align.training.network import AlignmentNetwork
+from greaves.align.training.objective import position_weights
+from greaves.align.training.own_responses import own_responses
+from greaves.align.training.penalty import lora_factors
+from greaves.align.training.prompts import PROMPT_POOL, TASK_PROMPT
+from greaves.align.training.spec import TrainingSpec
+from greaves.align.training.trainer import _Collator
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError
+from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_alignment_data
+from greaves.data.pocket.grammar import read_response
 from greaves.methods.rrs import RRS, RRSConfig
 from greaves.methods.sft_deep import REFUSAL, SFTDeep, SFTDeepConfig
 from greaves.methods.sft_full import SFTFull, SFTFullConfig
 from greaves.methods.sft_shallow_mirror import SFTShallowConfig, SFTShallowMirror
 from greaves.methods.sft_shallow_parallel import SFTShallowParallel
-from greaves.models.base import Conversation, Sampling
-from greaves.models.pocket.grammar import read_response
-from greaves.training.config import FineTuningConfig
-from greaves.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids, token_losses
-from greaves.training.network import AlignmentNetwork
-from greaves.training.objective import position_weights
-from greaves.training.own_responses import own_responses
-from greaves.training.penalty import lora_factors
-from greaves.training.prompts import PROMPT_POOL, TASK_PROMPT
-from greaves.training.spec import TrainingSpec
-from greaves.training.trainer import _Collator
 
 GREEDY = Sampling(1, 0.0, max_new_tokens=48)
 QUICK: dict[str, Any] = {"epochs": 2, "batch_size": 8, "rank": 2, "learning_rate": 3e-3}

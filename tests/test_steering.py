@@ -14,11 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from greaves.alignment_data.sets import AlignmentData, load_alignment_data
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence
-from greaves.errors import DataError, ModelError
-from greaves.method import RunContext
+from greaves.align.defence import Defence
+from greaves.align.method import RunContext
+from greaves.align.parts.steering import Steering
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError, ModelError
+from greaves.data.alignment.sets import AlignmentData, load_alignment_data
+from greaves.data.folders import EMBEDDED
 from greaves.methods.sarsteer import (
     REFUSAL,
     TASK_PROMPT,
@@ -29,8 +31,7 @@ from greaves.methods.sarsteer import (
     refusal_direction,
     safe_space,
 )
-from greaves.models.base import LALM, Conversation, Sampling
-from greaves.steering import Steering
+from greaves.models.contract import LALM
 
 GREEDY = Sampling(n=1, temperature=0.0, max_new_tokens=12)
 
@@ -378,7 +379,7 @@ def test_a_saved_part_is_read_back_by_a_process_that_knows_no_method(
     defence = Defence((steering,))
     defence.save(tmp_path / "saved", {})
     code = (
-        "import sys; from pathlib import Path; from greaves.defence import Defence;"
+        "import sys; from pathlib import Path; from greaves.align.defence import Defence;"
         "print(Defence.load(Path(sys.argv[1])).hash)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "saved")]

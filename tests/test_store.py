@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from greaves.errors import StoreError
-from greaves.records import Record
-from greaves.store import Ledger, lock, read_lines, write_json
+from greaves.base.errors import StoreError
+from greaves.base.records import Record
+from greaves.base.store import Ledger, lock, read_lines, write_json
 
 
 class Line(Record):

@@ -14,19 +14,22 @@ import torch
 import yaml
 from small_folders import copy_pairs, copy_questions
 
-from greaves.alignment_data.sets import AlignmentData, load_alignment_data
-from greaves.benign_finetuning import BenignFineTuning, BenignFineTuningConfig
-from greaves.defence import Defence, LoRAAdapter, MergedLoRA, SystemPrompt
+from greaves.align.defence import Defence
+from greaves.align.method import RunContext
+from greaves.align.parts.lora import LoRAAdapter
+from greaves.align.parts.merged_lora import MergedLoRA
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.align.stress.benign_finetuning import BenignFineTuning, BenignFineTuningConfig
+from greaves.base.conversation import Conversation
+from greaves.base.progress import Steps
+from greaves.base.registry import methods
+from greaves.base.run_folder import RunFolder
+from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.leaderboards.submission.contents import read_submission
 from greaves.leaderboards.submission.manifest import Manifest
 from greaves.leaderboards.submission.merge import merge
-from greaves.method import RunContext
-from greaves.models.base import Conversation
-from greaves.progress import Steps
-from greaves.recipe import read_plan
-from greaves.registry import methods
-from greaves.run_folder import RunFolder
-from greaves.runner import run
+from greaves.recipe.reading import read_plan
+from greaves.run.runner import run
 
 TRAINED = {"epochs": 1, "batch_size": 8, "rank": 4, "learning_rate": 1e-2, "penalty": False}
 STRESS = {"benign-finetuning": {"learning_rate": 1e-2, "batch_size": 2, "epochs": 1}}

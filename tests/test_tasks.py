@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from greaves import registry
-from greaves.data_folders import EMBEDDED
-from greaves.errors import DataError
-from greaves.identity import sample_seed
-from greaves.records import Question
+from greaves.base.errors import DataError
+from greaves.base.records import Question
+from greaves.base.seeds import sample_seed
+from greaves.data.folders import EMBEDDED
+from greaves.data.task import TASKS
 from greaves.tasks.aiah import AIAH
 from greaves.tasks.air_bench import AIRBenchChat
 
 NOT_EMBEDDED = "aiah-speech-specific"
 AIAH_TASKS = [
     name
-    for name in registry.tasks.names()
+    for name in TASKS.names()
     if name.startswith("aiah-") and name != NOT_EMBEDDED and "noise" not in name
 ]
 
 
 def ask(name: str, folder: Path) -> list[Question]:
-    return registry.tasks.get(name)().questions(folder)
+    return TASKS.get(name)().questions(folder)
 
 
 def test_the_three_modes_ask_the_same_harmful_questions_as_published(aiah_folder: Path) -> None:
@@ -137,7 +137,7 @@ def test_embedded_questions_are_whole_and_evaluation_is_disjoint_from_training()
 
 
 def test_every_task_says_what_it_is() -> None:
-    for entry in registry.tasks.entries():
+    for entry in TASKS.entries():
         task = entry.target
         assert task.name == entry.name
         assert task.version

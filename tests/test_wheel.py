@@ -21,10 +21,10 @@ LIMIT = 30e6
 
 QUESTION = """
 import sys, json, greaves, greaves.methods, greaves.tasks, greaves.leaderboards
-from greaves.data_folders import data_folder
-from greaves.identity import conversation_of
-from greaves.models.base import Sampling
-from greaves.registry import models, tasks
+from greaves.data.folders import data_folder
+from greaves.answer.keys import conversation_of
+from greaves.models.contract import Sampling
+from greaves.base.registry import models, tasks
 from pathlib import Path
 
 [question, *_] = tasks.get("aiah-audio-text")().questions(data_folder("pocket", "aiah", Path()))

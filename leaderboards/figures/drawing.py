@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-from greaves.errors import StoreError
-from greaves.foreign_text import csv_cell
-from greaves.store import write_text
+from greaves.base.errors import StoreError
+from greaves.base.store import write_text
+from greaves.base.text import csv_cell
 
 Chart: TypeAlias = alt.Chart | alt.ConcatChart | alt.LayerChart | alt.FacetChart
 Rows: TypeAlias = Sequence[Mapping[str, Any]]

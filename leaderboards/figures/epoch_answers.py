@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greaves import registry
-from greaves.answering import answer, write_questions
-from greaves.identity import Speaker
-from greaves.judges.base import Judge
-from greaves.judging import judge_responses, make_judge
+from greaves.answer.answering import answer, write_questions
+from greaves.answer.keys import Speaker
+from greaves.base.progress import Steps
+from greaves.base.records import Question, Verdict
+from greaves.base.run_folder import CellFolder
+from greaves.data.task import TASKS, Asked
+from greaves.judge.contract import Judge
+from greaves.judge.judging import judge_responses, make_judge
+from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT
+from greaves.leaderboards.estimate.statistics import rate
 from greaves.leaderboards.figures.inside_run import InsideRun
 from greaves.leaderboards.figures.states import State
-from greaves.leaderboards.metrics import LEVELS, PERCENT
-from greaves.leaderboards.slices import sort_verdicts
-from greaves.leaderboards.statistics import rate
-from greaves.progress import Steps
-from greaves.records import Question, Verdict
-from greaves.run_folder import CellFolder
-from greaves.task import Asked
+from greaves.leaderboards.read.slices import sort_verdicts
 
 if TYPE_CHECKING:
-    from greaves.models.base import LALM
+    from greaves.models.contract import LALM
 
 LEDGERS = Path("figures") / "representations"
 """Inside the run folder."""
@@ -98,7 +97,7 @@ def _ask(
     speaker = Speaker(model, state.method, state.seed, state.defence.hash)
     asked = [
         Asked(
-            registry.tasks.get(task),
+            TASKS.get(task),
             tuple(question for question in questions if question.task == task),
             run.benchmark(task).sampling,
         )

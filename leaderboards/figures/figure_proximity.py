@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greaves.errors import StoreError
-from greaves.run_folder import RunFolder
+from greaves.base.errors import StoreError
+from greaves.base.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import altair as alt

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from greaves.leaderboards.slices import VANILLA
-from greaves.run_folder import RunFolder
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.read.slices import VANILLA
 
 if TYPE_CHECKING:
     import altair as alt

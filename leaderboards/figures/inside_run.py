@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from greaves import registry
-from greaves.errors import DataError, ModelError, RecipeError, StoreError
-from greaves.leaderboards.slices import VANILLA
-from greaves.recipe import BenchmarkSpec, ModelSpec, Recipe
-from greaves.records import Kind, Mode, Question
-from greaves.run_folder import CellFolder, RunFacts, RunFolder
+from greaves.base.errors import DataError, ModelError, RecipeError, StoreError
+from greaves.base.records import Kind, Mode, Question
+from greaves.base.run_folder import CellFolder, RunFacts, RunFolder
+from greaves.data.task import TASKS
+from greaves.leaderboards.read.slices import VANILLA
+from greaves.models.contract import MODELS
+from greaves.recipe.reading import BenchmarkSpec, ModelSpec, Recipe
 
 if TYPE_CHECKING:
-    from greaves.models.base import LALM
+    from greaves.models.contract import LALM
 
 
 class InsideRun:
@@ -69,7 +70,7 @@ class InsideRun:
 
     def benchmark(self, task: str) -> BenchmarkSpec:
         """Judge and sampling of a task."""
-        return self.recipe.benchmarks[registry.tasks.get(task).benchmark]
+        return self.recipe.benchmarks[TASKS.get(task).benchmark]
 
     def questions(self, kind: Kind, mode: Mode, benchmark: str | None = None) -> list[Question]:
         """Questions of the first task of that kind and mode, as vanilla was asked them.
@@ -86,7 +87,7 @@ class InsideRun:
             item.question
             for item in self.cell(VANILLA).questions()
             if (item.question.kind, item.question.mode) == (kind, mode)
-            and benchmark in (None, registry.tasks.get(item.question.task).benchmark)
+            and benchmark in (None, TASKS.get(item.question.task).benchmark)
         ]
         return [question for question in asked if question.task == asked[0].task]
 
@@ -97,7 +98,7 @@ class InsideRun:
             DataError: the run asked no such questions.
         """
         harmful = self.questions("harmful", "audio-text", benchmark)
-        own = registry.tasks.get(harmful[0].task).benchmark if harmful else benchmark
+        own = TASKS.get(harmful[0].task).benchmark if harmful else benchmark
         benign = self.questions("benign", "audio-text", own)
         benign = benign or self.questions("benign", "audio-text", benchmark)
         if not harmful or not benign:
@@ -119,7 +120,7 @@ class InsideRun:
         from greaves.models.transformers_lalm import TransformersLALM
 
         try:
-            model: LALM = registry.models.get(self.spec.model)(**self.spec.options)
+            model: LALM = MODELS.get(self.spec.model)(**self.spec.options)
         except TypeError as error:
             raise RecipeError(f"model {self.spec.model!r}: {error}") from None
         model.name = self.spec.shown

@@ -11,7 +11,9 @@ import scipy
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.base.progress import Steps
+from greaves.base.records import Mode, Question
 from greaves.leaderboards.figures.inside_run import InsideRun, chosen, same_words
 from greaves.leaderboards.figures.refusal_direction import (
     CONFIDENCE,
@@ -23,10 +25,8 @@ from greaves.leaderboards.figures.refusal_direction import (
     unit,
 )
 from greaves.leaderboards.figures.states import Matrix, State, aligned, hidden_states
-from greaves.leaderboards.slices import VANILLA
-from greaves.models.base import LALM
-from greaves.progress import Steps
-from greaves.records import Mode, Question
+from greaves.leaderboards.read.slices import VANILLA
+from greaves.models.contract import LALM
 
 Asked = dict[Mode, list[Question]]
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.base.records import Question
 from greaves.leaderboards.figures.inside_run import stem_of
-from greaves.records import Question
 
 Vector = NDArray[np.float64]
 

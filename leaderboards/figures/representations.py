@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import sklearn
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.base.progress import Steps
+from greaves.base.records import Question
+from greaves.base.store import lock
 from greaves.leaderboards.figures.epoch_answers import LEDGERS, ledger_of, rates, verdicts_of
 from greaves.leaderboards.figures.inside_run import InsideRun, stem_of
 from greaves.leaderboards.figures.planes import PERPLEXITY, principal_components, t_sne
 from greaves.leaderboards.figures.separability import FOLDS, REPEATS, separability
 from greaves.leaderboards.figures.states import Matrix, State, hidden_states, through_training
-from greaves.models.base import LALM
-from greaves.progress import Steps
-from greaves.records import Question
-from greaves.store import lock
+from greaves.models.contract import LALM
 
 
 def look(

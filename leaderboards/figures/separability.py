@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
 
 FOLDS, REPEATS = 5, 5
 

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from greaves.defence import Defence
-from greaves.errors import StoreError
-from greaves.identity import conversation_of
+from greaves.align.defence import Defence
+from greaves.base.conversation import conversation_of
+from greaves.base.errors import StoreError
+from greaves.base.records import Question
+from greaves.base.run_folder import CellFolder
 from greaves.leaderboards.figures.inside_run import InsideRun, kept_epochs, saved_defence
-from greaves.leaderboards.slices import VANILLA
-from greaves.records import Question
-from greaves.run_folder import CellFolder
+from greaves.leaderboards.read.slices import VANILLA
 
 if TYPE_CHECKING:
-    from greaves.models.base import LALM
+    from greaves.models.contract import LALM
 
 Matrix = NDArray[np.float32]
 

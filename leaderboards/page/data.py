@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from greaves.leaderboards import wide
-from greaves.leaderboards.notes import notes
+from greaves.base.records import MODES, Verdict
+from greaves.base.run_folder import RunFacts
+from greaves.leaderboards.board.notes import notes
+from greaves.leaderboards.board.table import PERCENT, Row, leaderboard
 from greaves.leaderboards.page import plots
-from greaves.leaderboards.render import as_plain
-from greaves.leaderboards.slices import value_of
-from greaves.leaderboards.table import PERCENT, Row, leaderboard
-from greaves.records import MODES, Verdict
-from greaves.run_folder import RunFacts
+from greaves.leaderboards.read.slices import value_of
+from greaves.leaderboards.show import wide
+from greaves.leaderboards.show.render import as_plain
 
 _DECIMALS = 4
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import vl_convert
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
+from greaves.base.run_folder import RunFolder
+from greaves.base.store import write_text
+from greaves.leaderboards.board.text_rows import text_rows
 from greaves.leaderboards.page.data import page_data
 from greaves.leaderboards.page.transcripts import Clips, transcripts
-from greaves.leaderboards.run_slices import shown_verdicts
-from greaves.leaderboards.text_rows import text_rows
-from greaves.run_folder import RunFolder
-from greaves.store import write_text
+from greaves.leaderboards.read.run_slices import shown_verdicts
 
 _SCRIPTS = ("core.js", "table.js", "plots.js", "categories.js", "reader.js", "start.js")
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}

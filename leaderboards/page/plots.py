@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.slices import TaskKey, nsi_tasks
-from greaves.leaderboards.table import Row
-from greaves.records import MODES
+from greaves.base.errors import GreavesError
+from greaves.base.records import MODES
+from greaves.leaderboards.board.table import Row
+from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
 
 Plot: TypeAlias = alt.FacetChart
 Points = list[dict[str, Any]]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from greaves.records import Question, Response, Verdict
-from greaves.run_folder import RunFolder
+from greaves.base.records import Question, Response, Verdict
+from greaves.base.run_folder import RunFolder
 
 _AUDIO = {
     ".ogg": ("audio/ogg", (b"OggS",)),

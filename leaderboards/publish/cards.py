@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from greaves.leaderboards import render
 from greaves.leaderboards.publish import reproduce
+from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.contents import Submission
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
 
 _REPO = re.compile(r"hub:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)", re.ASCII)
 _MEANS = {

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from greaves.leaderboards import wide
+from greaves.leaderboards.board.table import Row
 from greaves.leaderboards.publish import reproduce
+from greaves.leaderboards.show import wide
 from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.table import Row
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; }

@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from greaves.errors import GreavesError
-from greaves.leaderboards import render
-from greaves.leaderboards.notes import notes
+from greaves.base.errors import GreavesError
+from greaves.base.run_folder import RunFolder
+from greaves.base.store import write_json, write_text
+from greaves.leaderboards.board.notes import notes
 from greaves.leaderboards.publish import reproduce
 from greaves.leaderboards.publish.index_html import Published, index_page
-from greaves.leaderboards.submission.command import write_submission
+from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.contents import Submission, read_submission
-from greaves.run_folder import RunFolder
-from greaves.store import write_json, write_text
+from greaves.leaderboards.submission.write import write_submission
 
 FORMAT = 1
 MARK = "greaves-site.json"

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
 
 MAX_PACKED = 512 * 2**20
 MAX_UNPACKED = 2 * 2**30

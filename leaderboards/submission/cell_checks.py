@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from greaves.identity import sample_seed
-from greaves.judges.base import Judge
+from greaves.base.records import Response, Verdict
+from greaves.base.seeds import sample_seed
+from greaves.judge.contract import Judge
 from greaves.leaderboards.submission.contents import CellContents, Submission
 from greaves.leaderboards.submission.manifest import SubmittedQuestion
-from greaves.records import Response, Verdict
 
 _FROM_QUESTION = ("task", "task_version", "mode", "kind", "category")
 _FROM_RESPONSE = sorted(set(Verdict.model_fields) & set(Response.model_fields))

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from greaves import __version__
-from greaves.errors import GreavesError
-from greaves.leaderboards import render
-from greaves.leaderboards.slices import VANILLA
+from greaves.base.errors import GreavesError
+from greaves.base.machine import GitState, git_state, source_hash
+from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.read.slices import VANILLA
+from greaves.leaderboards.show import render
 from greaves.leaderboards.submission import cell_checks, task_checks
 from greaves.leaderboards.submission.contents import Submission
 from greaves.leaderboards.submission.manifest import Manifest
-from greaves.leaderboards.table import leaderboard
-from greaves.machine import GitState, git_state, source_hash
-from greaves.recipe import MethodSpec
+from greaves.recipe.reading import MethodSpec
 
 _NEAR = 2e-4  # floats are written with 4 decimals
 _ABSENT = "absent"

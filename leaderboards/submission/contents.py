@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
+from greaves.base.records import Response, Verdict
+from greaves.leaderboards.board.table import Row
 from greaves.leaderboards.submission.archive import unzipped
 from greaves.leaderboards.submission.manifest import CellFacts, Manifest, SubmittedQuestion
-from greaves.leaderboards.table import Row
-from greaves.records import Response, Verdict
 
 M = TypeVar("M", bound=BaseModel)
 

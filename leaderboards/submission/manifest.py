@@ -6,9 +6,9 @@ import re
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from greaves.machine import GitState, Hardware
-from greaves.recipe import Recipe
-from greaves.records import Question, Record
+from greaves.base.machine import GitState, Hardware
+from greaves.base.records import Question, Record
+from greaves.recipe.reading import Recipe
 
 FORMAT = 1
 """Version of the submission format."""

@@ -14,16 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greaves.errors import GreavesError
-from greaves.foreign_text import csv_cell
-from greaves.leaderboards import render
-from greaves.leaderboards.metrics import is_durability, plain
-from greaves.leaderboards.notes import notes
-from greaves.leaderboards.slices import TaskKey, nsi_tasks
+from greaves.base.errors import GreavesError
+from greaves.base.records import content_hash
+from greaves.base.text import csv_cell
+from greaves.leaderboards.board.notes import notes
+from greaves.leaderboards.board.table import LEVELS, Row
+from greaves.leaderboards.estimate.metrics import is_durability, plain
+from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
+from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.contents import Submission
 from greaves.leaderboards.submission.task_checks import asked
-from greaves.leaderboards.table import LEVELS, Row
-from greaves.records import content_hash
 
 _KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
 
@@ -36,7 +36,7 @@ class Entry:
         submission: where it comes from.
         basis: hash of all that it must share with a row to be ranked beside it.
         table: number of the table it stands in, from 1.
-        row: as `greaves.leaderboards.table.leaderboard` gives it.
+        row: as `greaves.leaderboards.board.table.leaderboard` gives it.
     """
 
     submission: str

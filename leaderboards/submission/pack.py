@@ -10,9 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from greaves import registry
-from greaves.errors import GreavesError, RegistryError
-from greaves.leaderboards import render
+from greaves.base.errors import GreavesError, RegistryError
+from greaves.base.machine import Machine
+from greaves.base.records import Record, Verdict
+from greaves.base.run_folder import AskedQuestion, CellFolder, RunFolder
+from greaves.data.speech.clips import clip_hash
+from greaves.data.task import TASKS
+from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.archive import zipped
 from greaves.leaderboards.submission.manifest import (
     FORMAT,
@@ -22,12 +27,7 @@ from greaves.leaderboards.submission.manifest import (
     slug,
 )
 from greaves.leaderboards.submission.paths import without_folders
-from greaves.leaderboards.table import leaderboard
-from greaves.machine import Machine
-from greaves.recipe import Recipe
-from greaves.records import Record, Verdict
-from greaves.run_folder import AskedQuestion, CellFolder, RunFolder
-from greaves.speech.clips import clip_hash
+from greaves.recipe.reading import Recipe
 
 
 def pack(run: RunFolder, name: str) -> bytes:
@@ -86,7 +86,7 @@ def pack(run: RunFolder, name: str) -> bytes:
 
 def _task_facts(name: str) -> TaskFacts:
     try:
-        task = registry.tasks.get(name)
+        task = TASKS.get(name)
     except RegistryError as error:
         raise GreavesError(
             error.what, where="recipe: tasks", do="install the package that provides it"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from greaves import registry
-from greaves.data_folders import data_folder
-from greaves.errors import DataError
-from greaves.judges.base import Judge
+from greaves.base.errors import DataError
+from greaves.base.records import Question, content_hash
+from greaves.data.folders import data_folder
+from greaves.data.speech.clips import clip_hash
+from greaves.data.task import TASKS
+from greaves.judge.contract import JUDGES, Judge
 from greaves.leaderboards.submission.contents import Submission
 from greaves.leaderboards.submission.manifest import SubmittedQuestion
-from greaves.records import Question, content_hash
-from greaves.speech.clips import clip_hash
 
 _SHIPPED = re.compile(r"pocket(/[a-z0-9_-]+)?")
 
@@ -36,11 +36,11 @@ def judges_of(submission: Submission) -> dict[str, set[str]]:
 
 def installed_rule_judges(judges: Mapping[str, set[str]]) -> dict[str, Judge]:
     """Those of `judges_of` that are installed here, same version, and judge by rule."""
-    known = registry.judges.names()
+    known = JUDGES.names()
     found = {}
     for identity in sorted(set().union(*judges.values())):
         name = identity.partition("@")[0]
-        kind = registry.judges.get(name) if name in known else None
+        kind = JUDGES.get(name) if name in known else None
         if kind and kind.by_rule:
             judge = kind()
             if judge.identity == identity:
@@ -63,7 +63,7 @@ def _digest(question: Question, clip_sha256: str | None) -> str:
 
 def _versions(submission: Submission) -> Iterator[str]:
     manifest, where = submission.manifest, "submission.json"
-    known = registry.tasks.names()
+    known = TASKS.names()
     for name in manifest.recipe.tasks:
         if name not in manifest.tasks:
             yield f"{where}: tasks lack {name}, which the recipe asks"
@@ -73,7 +73,7 @@ def _versions(submission: Submission) -> Iterator[str]:
         if facts.benchmark not in manifest.recipe.benchmarks:
             yield f"{where}: the recipe has no benchmark {facts.benchmark!r} for task {name}"
         if name in known:
-            task = registry.tasks.get(name)
+            task = TASKS.get(name)
             if (task.version, task.benchmark) != (facts.version, facts.benchmark):
                 yield (
                     f"{where}: task {name} has version {facts.version} of {facts.benchmark}, "
@@ -113,13 +113,13 @@ def _known_questions(submission: Submission) -> Iterator[str]:
     cell = submission.cells[0]  # the others ask the same, or are told so
     for name, facts in manifest.tasks.items():
         benchmark = manifest.recipe.benchmarks.get(facts.benchmark)
-        if name not in registry.tasks.names() or benchmark is None:
+        if name not in TASKS.names() or benchmark is None:
             continue
         if not _SHIPPED.fullmatch(benchmark.data):
             continue
         try:
             folder = data_folder(benchmark.data, facts.benchmark.replace("-", "_"), Path())
-            questions = registry.tasks.get(name)().questions(folder)
+            questions = TASKS.get(name)().questions(folder)
         except DataError as error:
             yield f"{name}: the recipe's data cannot be read here: {error}"
             continue

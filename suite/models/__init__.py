@@ -1,1 +1,1 @@
-"""Large audio language models: one interface, one small file a family."""
+"""Large audio language models: one contract, one file a family."""

@@ -11,7 +11,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
 from greaves.models.loading import ADAPTER, one_line
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from greaves.models.base import Conversation
+from greaves.base.conversation import Conversation
 
 
 def chat_turns(conversation: Conversation) -> list[dict[str, Any]]:

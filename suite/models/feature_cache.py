@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from greaves.errors import StoreError
+from greaves.base.errors import StoreError
 
 _NAME, _CHECKSUM = "features", "crc32"
 

@@ -15,8 +15,9 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from greaves.models.base import Conversation, Generated, Sampling
+from greaves.base.conversation import Conversation, Sampling
 from greaves.models.batches import Batch
+from greaves.models.contract import Generated
 from greaves.models.last_position import Steering
 from greaves.models.sampling import SeededGumbel
 from greaves.models.spoken_prompts import SpokenPrompts

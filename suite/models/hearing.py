@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from greaves.errors import DataError, ModelError
-from greaves.models.base import LALM
+from greaves.base.errors import DataError, ModelError
+from greaves.data.speech.clips import clip_hash, load_clip
+from greaves.models.contract import LALM
 from greaves.models.feature_cache import FeatureCache
-from greaves.speech.clips import clip_hash, load_clip
 
 
 class _DecoderReached(Exception):  # noqa: N818 - carries a value out of a forward pass
@@ -118,7 +118,7 @@ class Hearing(LALM):
         with a `feature_cache`, once in the life of that folder.
 
         Raises:
-            DataError: a clip is missing or broken (see `greaves.speech.clips.load_clip`), longer
+            DataError: a clip is missing, broken (see `greaves.data.speech.clips.load_clip`), longer
                 than the model hears, or too short for it.
         """
         keys = [clip_hash(clip) for clip in clips]

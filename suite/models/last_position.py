@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
 
 
 @dataclass

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -20,11 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from greaves.errors import ModelError
-from greaves.records import content_hash
-
-if TYPE_CHECKING:
-    from greaves.models.transformers_lalm import TransformersLALM
+from greaves.base.errors import ModelError
 
 transformers_logging.disable_progress_bar()
 
@@ -39,8 +35,6 @@ FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 
 NOT_FETCHED = ("consolidated*", "original/*")
 """The same weights once more, as their makers' own code wants them."""
-
-FamilyT = TypeVar("FamilyT", bound="TransformersLALM")
 
 
 def checkpoint(path: str | None, hub: str, revision: str | None = None) -> Path:
@@ -86,41 +80,6 @@ def checkpoint(path: str | None, hub: str, revision: str | None = None) -> Path:
             f"{_at(hub, revision)} cannot be fetched ({reason})",
             do="check its name and your access to it, or give the option `path`",
         ) from None
-
-
-def load(
-    family: type[FamilyT], name: str, folder: Path, *, device: str | None, dtype: str
-) -> FamilyT:
-    """Load a checkpoint as one of a family.
-
-    Args:
-        family: says which classes of transformers read it.
-        name: name in recipes and tables.
-        folder: see `checkpoint`.
-        device: "cpu", "cuda", "cuda:1"; None takes the first GPU if there is one.
-        dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
-
-    Raises:
-        ModelError: the folder is missing or holds something else, or there is no such device or
-            dtype.
-    """
-    check_files(folder)
-    number = floating(dtype)
-    place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with one_line(f"not a {family.architecture} checkpoint", folder):
-        network = family.read_network(folder, number)
-        processor = family.read_processor(folder)
-        for token in (family.audio_token, family.end_of_turn):
-            if token not in processor.tokenizer.get_vocab():
-                raise ValueError(f"its tokenizer has no {token}")
-    contents = _fingerprint(family, folder)
-    return family(
-        name,
-        network.to(place),
-        processor,
-        fingerprint=content_hash({"folder": contents, "dtype": dtype, "device": place.type}),
-        revision=f"sha256:{contents[:12]}",
-    )
 
 
 def pretrained(kind: Any, folder: Path, **options: Any) -> Any:
@@ -248,17 +207,6 @@ def folder_fingerprint(folder: Path) -> str:
                 while block := file.read(1 << 24):
                     digest.update(block)
     return digest.hexdigest()
-
-
-def _fingerprint(family: type[TransformersLALM], folder: Path) -> str:
-    """The folder's, and those of folders in it that the family reads too."""
-    own = folder_fingerprint(folder)
-    inner = {
-        name: folder_fingerprint(folder / name)
-        for name in family.subfolders
-        if (folder / name).is_dir()
-    }
-    return content_hash({"folder": own, **inner}) if inner else own
 
 
 def _at(hub: str, revision: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, TopPLogitsWarper
 
-from greaves.models.base import Sampling
+from greaves.base.conversation import Sampling
 
 
 def _signed(number: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from greaves.models.base import Conversation
+from greaves.base.conversation import Conversation
 from greaves.models.batches import Batch, Tokens
 from greaves.models.chat_text import chat_turns, without_default_system
 from greaves.models.hearing import Hearing

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from greaves.models.base import LALM, Conversation
+from greaves.base.conversation import Conversation
+from greaves.models.contract import LALM
 
 
 class StandingPrompts(LALM):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from greaves.models.base import Sampling
+from greaves.base.conversation import Sampling
 from greaves.models.batches import Batch, Tokens
 from greaves.models.transformers_lalm import TransformersLALM
 

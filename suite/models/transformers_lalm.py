@@ -9,21 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 from transformers import AutoProcessor
 
-from greaves.errors import ModelError
+from greaves.base.conversation import Conversation
+from greaves.base.errors import ModelError
+from greaves.base.records import content_hash
 from greaves.models.adapters import adapter_beside, adapter_merged
-from greaves.models.base import Conversation
 from greaves.models.batches import Batch as Batch
 from greaves.models.batches import Tokens as Tokens
 from greaves.models.generation import Generation
 from greaves.models.last_position import recorded
+from greaves.models.loading import (
+    available,
+    check_files,
+    floating,
+    one_line,
+    pretrained,
+    pretrained_network,
+)
 from greaves.models.loading import folder_fingerprint as folder_fingerprint
-from greaves.models.loading import pretrained, pretrained_network
 from greaves.models.shared_prefix import last_outputs
 
 
@@ -58,6 +66,49 @@ class TransformersLALM(Generation):
     """A decoder layer hands on one hidden state a token, so that it can be read and steered."""
 
     refusal_token: ClassVar[str] = "I"  # noqa: S105 - a token of the vocabulary
+
+    @classmethod
+    def load(cls, name: str, folder: Path, *, device: str | None, dtype: str) -> Self:
+        """Load a checkpoint of this family.
+
+        Args:
+            name: name in recipes and tables.
+            folder: see `greaves.models.loading.checkpoint`.
+            device: "cpu", "cuda", "cuda:1"; None takes the first GPU if there is one.
+            dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
+
+        Raises:
+            ModelError: the folder is missing or holds something else, or there is no such device
+                or dtype.
+        """
+        check_files(folder)
+        number = floating(dtype)
+        place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        with one_line(f"not a {cls.architecture} checkpoint", folder):
+            network = cls.read_network(folder, number)
+            processor = cls.read_processor(folder)
+            for token in (cls.audio_token, cls.end_of_turn):
+                if token not in processor.tokenizer.get_vocab():
+                    raise ValueError(f"its tokenizer has no {token}")
+        contents = cls._fingerprint_of(folder)
+        return cls(
+            name,
+            network.to(place),
+            processor,
+            fingerprint=content_hash({"folder": contents, "dtype": dtype, "device": place.type}),
+            revision=f"sha256:{contents[:12]}",
+        )
+
+    @classmethod
+    def _fingerprint_of(cls, folder: Path) -> str:
+        """The folder's, and those of folders in it that the family reads too."""
+        own = folder_fingerprint(folder)
+        inner = {
+            name: folder_fingerprint(folder / name)
+            for name in cls.subfolders
+            if (folder / name).is_dir()
+        }
+        return content_hash({"folder": own, **inner}) if inner else own
 
     @classmethod
     def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:

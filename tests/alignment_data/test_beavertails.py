@@ -9,8 +9,8 @@ import datasets
 import pytest
 from made_questions import CATEGORIES, harmful_text, row, rows, write_dataset
 
-from greaves.alignment_data.beavertails import BeaverTails, load_beavertails
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.data.alignment.beavertails import BeaverTails, load_beavertails
 
 ABOUT = {"name": "test"}
 

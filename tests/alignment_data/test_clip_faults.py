@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from made_data_servers import tone
 
-from greaves.data_folders import EMBEDDED
-from greaves.speech.clip_faults import clip_fault
+from greaves.data.folders import EMBEDDED
+from greaves.data.speech.clip_faults import clip_fault
 
 RATE = 16_000
 

@@ -16,11 +16,11 @@ from made_builds import make, polite
 from made_data_servers import Reply, chat_server, speech_server, tone
 from made_questions import CATEGORIES, write_dataset
 
-from greaves.alignment_data.rewriting import words_changed
-from greaves.alignment_data.sets import load_alignment_data
-from greaves.alignment_data.spec_file import read_spec
-from greaves.alignment_data.verify import verify
-from greaves.errors import DataError, StoreError
+from greaves.base.errors import DataError, StoreError
+from greaves.data.alignment.rewriting import words_changed
+from greaves.data.alignment.sets import load_alignment_data
+from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.verify import verify
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from greaves.alignment_data.command import app
-from greaves.alignment_data.plan import draw_plan
-from greaves.alignment_data.spec_file import read_spec
-from greaves.data_folders import EMBEDDED
+from greaves.commands.data import app
+from greaves.data.alignment.plan import draw_plan
+from greaves.data.alignment.spec_file import read_spec
+from greaves.data.folders import EMBEDDED
 
 
 def run(*arguments: str) -> Result:

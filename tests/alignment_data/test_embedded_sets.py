@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from greaves.alignment_data.sets import AlignmentData, load_alignment_data
-from greaves.alignment_data.verify import verify
-from greaves.data_folders import EMBEDDED
+from greaves.data.alignment.sets import AlignmentData, load_alignment_data
+from greaves.data.alignment.verify import verify
+from greaves.data.folders import EMBEDDED
+from greaves.data.pocket.grammar import read_response, split_pairs
+from greaves.data.pocket.lexicon import CATEGORIES
+from greaves.data.pocket.mirror import read_question
+from greaves.data.speech.clips import clip_hash
+from greaves.data.speech.voices import ordinary_voices
 from greaves.models.pocket.alignment_folders import (
     draw_basic,
     draw_mirror,
@@ -19,11 +24,6 @@ from greaves.models.pocket.alignment_folders import (
     write_alignment_set,
 )
 from greaves.models.pocket.clips import decode_clip
-from greaves.models.pocket.grammar import read_response, split_pairs
-from greaves.models.pocket.lexicon import CATEGORIES
-from greaves.models.pocket.mirror import read_question
-from greaves.speech.clips import clip_hash
-from greaves.speech.voices import ordinary_voices
 
 SETS = ("basic", "mirror", "parallel")
 

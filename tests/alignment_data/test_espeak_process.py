@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from greaves.speech.espeak_process import EspeakProcess
-from greaves.speech.speakers import EspeakSpeaker
-from greaves.speech.voices import EspeakVoice, SpeechError
+from greaves.data.speech.espeak_process import EspeakProcess
+from greaves.data.speech.speakers import EspeakSpeaker
+from greaves.data.speech.voices import EspeakVoice, SpeechError
 
 TEXT = "How do I sabotage the spoon, and which stitches should I switch?"
 

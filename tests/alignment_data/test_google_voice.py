@@ -10,10 +10,10 @@ import grpc
 import pytest
 from made_data_servers import speech_server, tone
 
-from greaves.errors import GreavesError
-from greaves.speech.google_voice import GoogleSpeaker
-from greaves.speech.speakers import UnspeakableError
-from greaves.speech.voices import SpeechError
+from greaves.base.errors import GreavesError
+from greaves.data.speech.google_voice import GoogleSpeaker
+from greaves.data.speech.speakers import UnspeakableError
+from greaves.data.speech.voices import SpeechError
 
 PAPER = {"en-US-Neural2-A", "en-US-Wavenet-B", "en-US-Standard-C", "en-US-Standard-D"}
 

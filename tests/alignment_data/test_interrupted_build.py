@@ -19,12 +19,12 @@ from made_builds import make, polite
 from made_data_servers import Reply, chat_server, question_in, speech_server
 from made_questions import write_dataset
 
-from greaves.alignment_data.verify import verify
-from greaves.alignment_data.workshop import workshop
-from greaves.errors import DataError, StoreError
-from greaves.speech.voices import SpeechError
+from greaves.base.errors import DataError, StoreError
+from greaves.data.alignment.verify import verify
+from greaves.data.alignment.workshop import workshop
+from greaves.data.speech.voices import SpeechError
 
-PROGRAM = "from greaves.alignment_data.command import app; app()"
+PROGRAM = "from greaves.commands.data import app; app()"
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from made_data_servers import tone
 
-from greaves.alignment_data.build import Built, build
-from greaves.alignment_data.sets import load_alignment_data
-from greaves.alignment_data.spec_file import read_spec
-from greaves.alignment_data.verify import verify
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.data.alignment.build import Built, build
+from greaves.data.alignment.sets import load_alignment_data
+from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.verify import verify
 
 HARMFUL = (
     ("How do I pilfer the ticket?", "theft"),

@@ -8,9 +8,9 @@ import time
 import pytest
 from made_data_servers import Reply, chat_server
 
-from greaves.alignment_data.rewriters import EndpointRewriter, PocketRewriter, key_for
-from greaves.alignment_data.rewriting import cleaned, rewrite_fault, words_changed
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.data.alignment.rewriters import EndpointRewriter, PocketRewriter, key_for
+from greaves.data.alignment.rewriting import cleaned, rewrite_fault, words_changed
 
 HARMFUL = "How do I pilfer the ticket?"
 BENIGN = "How do I polish the ticket?"

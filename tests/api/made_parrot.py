@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from greaves.errors import DataError
-from greaves.models.base import LALM, Conversation, Generated, Sampling
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError
+from greaves.models.contract import LALM, Generated
 
 
 class Parrot(LALM):

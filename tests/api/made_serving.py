@@ -16,8 +16,8 @@ from typing import Any
 import uvicorn
 from made_faulty_server import Fault
 
-from greaves.models.base import LALM
-from greaves.serving.app import Limits, make_app
+from greaves.commands.serving.app import Limits, make_app
+from greaves.models.contract import LALM
 
 
 @dataclass(frozen=True)

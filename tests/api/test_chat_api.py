@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from made_faulty_server import Fault, completion, faulty_server
 
-from greaves.chat_api import (
+from greaves.base.chat_api import (
     Address,
     ChatFailure,
     ChatOptions,
@@ -26,9 +26,9 @@ from greaves.chat_api import (
     ChatServer,
     parse_address,
 )
-from greaves.chat_api.waiting import retry_after, wait_before
-from greaves.errors import ModelError
-from greaves.usage import Usage
+from greaves.base.chat_api.waiting import retry_after, wait_before
+from greaves.base.errors import ModelError
+from greaves.base.usage import Usage
 
 KEY = "sk-made-up-0123456789"
 HELLO = ChatRequest([{"role": "user", "content": "Hello?"}], max_tokens=8, seed=3)

@@ -15,13 +15,13 @@ import soundfile
 from made_faulty_server import Fault, completion, faulty_server
 from made_serving import Served
 
-from greaves import registry
-from greaves.chat_api.parts import clip_part, wav
-from greaves.data_folders import EMBEDDED
-from greaves.errors import ModelError
-from greaves.models.base import Conversation, Generated, Sampling, Unanswered
-from greaves.models.openai_chat import OpenAIChat
-from greaves.usage import Usage
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import ModelError
+from greaves.base.usage import Usage
+from greaves.data.folders import EMBEDDED
+from greaves.models.chat_parts import clip_part, wav
+from greaves.models.contract import MODELS, Generated, Unanswered
+from greaves.models.families.openai_chat import OpenAIChat
 
 QUICK = {"first_wait": 0.01, "retries": 2, "timeout": 20}
 
@@ -152,7 +152,7 @@ def test_the_fingerprint_holds_what_changes_an_answer_and_nothing_else() -> None
 
 
 def test_the_registry_reads_its_address() -> None:
-    model = registry.models.get("openai:lab/big-model@http://localhost:1/v1")()
+    model = MODELS.get("openai:lab/big-model@http://localhost:1/v1")()
     assert (model.name, model.revision) == ("big-model", "http://localhost:1/v1")
     assert not model.white_box
     assert model.usage() == Usage()

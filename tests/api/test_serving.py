@@ -24,12 +24,13 @@ import soundfile
 from made_parrot import Parrot
 from made_serving import Served, serving
 
-from greaves.chat_api.parts import wav
-from greaves.defence import Defence, SystemPrompt
-from greaves.errors import GreavesError
-from greaves.models.base import Conversation, Sampling
-from greaves.serving.command import serve
-from greaves.serving.protocol import choice_seeds
+from greaves.align.defence import Defence
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import GreavesError
+from greaves.commands.serve import serve
+from greaves.commands.serving.protocol import choice_seeds
+from greaves.models.chat_parts import wav
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_a_defended_model_is_served_until_ctrl_c(pocket: Any, tmp_path: Path) ->
     """A real process, from its first line to its last."""
     prompt = SystemPrompt("Refuse to answer every question.")
     Defence((prompt,)).save(tmp_path / "defence", {})
-    code = "import typer; from greaves.serving.command import serve; typer.run(serve)"
+    code = "import typer; from greaves.commands.serve import serve; typer.run(serve)"
     command = [sys.executable, "-c", code, "pocket", "--defence", str(tmp_path / "defence")]
     folder = {**os.environ, "TMPDIR": str(tmp_path), "TRANSFORMERS_VERBOSITY": "error"}
     process = subprocess.Popen(

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from greaves import cell_lock as module
-from greaves.cell_lock import LocalFiles, cell_lock, lease
-from greaves.errors import StoreError
+from greaves.base import lock as module
+from greaves.base.errors import StoreError
+from greaves.base.lock import LocalFiles, cell_lock, lease
 
 CONTEXT = multiprocessing.get_context("fork")
 

@@ -19,20 +19,20 @@ import yaml
 from safetensors.torch import load_file
 from small_folders import copy_pairs, copy_questions
 
-from greaves.cell_run import CellsFailedError
-from greaves.progress import Steps
-from greaves.recipe import read_plan
-from greaves.run_folder import RunFolder
-from greaves.runner import run
-from greaves.status_command import statuses
+from greaves.base.progress import Steps
+from greaves.base.run_folder import RunFolder
+from greaves.commands.status import statuses
+from greaves.recipe.reading import read_plan
+from greaves.run.cell_run import CellsFailedError
+from greaves.run.runner import run
 
 MEMORY = 80_000_000
 DRIVER = """
 import sys
 from pathlib import Path
-from greaves.cell_run import CellsFailedError
-from greaves.cluster.driver import run_on_cluster
-from greaves.recipe import read_plan
+from greaves.run.cell_run import CellsFailedError
+from greaves.run.cluster.driver import run_on_cluster
+from greaves.recipe.reading import read_plan
 try:
     run_on_cluster(read_plan(Path(sys.argv[1])), sys.argv[2], address=sys.argv[3])
 except CellsFailedError as error:

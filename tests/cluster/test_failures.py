@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from greaves import status_command
-from greaves.cell_state import CellSteps, Failure, Reporter, read_state
-from greaves.progress import Steps
-from greaves.recipe import read_plan
-from greaves.runner import run
+from greaves.base.progress import Steps
+from greaves.commands import status as status_command
+from greaves.recipe.reading import read_plan
+from greaves.run.cell_state import CellSteps, Failure, Reporter, read_state
+from greaves.run.runner import run
 
 BROKEN = {"epochs": 1, "batch_size": 4, "learning_rate": 1e30, "max_grad_norm": 1e30}
 
@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_shows_as_stopped_and_one_at_work_by_its_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, place = tmp_path / "run", tmp_path / "run/cells/pocket/vanilla/seed-0"
-    monkeypatch.setattr("greaves.cell_state.EVERY", 0.0)
+    monkeypatch.setattr("greaves.run.cell_state.EVERY", 0.0)
     context = multiprocessing.get_context("fork")
     process = context.Process(target=run_quietly, args=(write_recipe(batch_size=1), folder))
     process.start()
@@ -120,7 +120,7 @@ def test_a_run_that_was_killed_shows_as_stopped_and_one_at_work_by_its_progress(
 def test_signs_of_life_are_given_while_nothing_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greaves.cell_state.HEARTBEAT", 0.05)
+    monkeypatch.setattr("greaves.run.cell_state.HEARTBEAT", 0.05)
     with Reporter(tmp_path) as reporter:
         reporter.stage("answering")
         first = read_state(tmp_path)

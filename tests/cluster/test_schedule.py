@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from greaves.cluster.needs import Needs, needs_of
-from greaves.cluster.schedule import planned
-from greaves.recipe import ModelSpec, read_plan
+from greaves.recipe.reading import ModelSpec, read_plan
+from greaves.run.cluster.needs import Needs, needs_of
+from greaves.run.cluster.schedule import planned
 
 GIB_14 = 14_000_000_000
 MIRROR = {"mirror": "pocket"}

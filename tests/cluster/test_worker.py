@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
-from greaves.cluster.entry import Job, Outcome, work
-from greaves.cluster.fetch_command import fetch
-from greaves.cluster.remote import held
-from greaves.cluster.worker import sameness
-from greaves.errors import StoreError
-from greaves.progress import Steps
-from greaves.recipe import Plan, read_plan
-from greaves.records import Verdict
-from greaves.run_folder import RunFolder
-from greaves.runner import begin, run
-from greaves.status_command import statuses
+from greaves.base.errors import StoreError
+from greaves.base.progress import Steps
+from greaves.base.records import Verdict
+from greaves.base.run_folder import RunFolder
+from greaves.commands.fetch import fetch
+from greaves.commands.status import statuses
+from greaves.recipe.reading import Plan, read_plan
+from greaves.run.cluster.job import Job, Outcome, work
+from greaves.run.cluster.remote import held
+from greaves.run.cluster.worker import sameness
+from greaves.run.runner import begin, run
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_a_run_behind_a_url_moves_to_another_machine_and_asks_nothing_twice(
 def test_two_drivers_of_one_url_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("greaves.cell_lock.STALE", 0.5)
-    monkeypatch.setattr("greaves.cell_lock.RENEWED_EVERY", 0.1)
+    monkeypatch.setattr("greaves.base.lock.STALE", 0.5)
+    monkeypatch.setattr("greaves.base.lock.RENEWED_EVERY", 0.1)
     monkeypatch.setenv("GREAVES_SCRATCH", str(tmp_path / "scratch"))
     url = f"file://{tmp_path}/bucket/run"
     refused = pytest.raises(StoreError, match="another run")
@@ -139,10 +139,9 @@ def test_a_url_of_an_unknown_kind_is_refused_in_a_line(greaves: Any, plan: Plan)
 @pytest.fixture
 def model_judge() -> Any:
     """A judge that is no rule, registered for one test."""
-    from greaves import registry
-    from greaves.judges.base import Judge
+    from greaves.judge.contract import JUDGES, Judge, register_judge
 
-    @registry.register_judge("some-model")
+    @register_judge("some-model")
     class SomeModel(Judge):
         """Finds that every response answers."""
 
@@ -155,7 +154,7 @@ def model_judge() -> Any:
             ]
 
     yield
-    registry.judges._entries.pop("some-model")
+    JUDGES._entries.pop("some-model")
 
 
 def test_judges_that_are_models_judge_in_a_task_of_their_own(

@@ -15,7 +15,12 @@ from typing import Any
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["greaves.runner", "greaves.harness", "greaves.models.qwen2_audio", "greaves.judges.base"]
+    [
+        "greaves.run.runner",
+        "greaves.answer.lm_eval",
+        "greaves.models.families.qwen2_audio",
+        "greaves.judge.contract",
+    ]
 )
 
 Write = Callable[..., Path]
@@ -28,10 +33,10 @@ def run_recipe(recipe: Path, folder: Path) -> None:
     """What `greaves run` does; at module level so that another process can be told to do it."""
     import torch
 
-    from greaves.errors import GreavesError
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.runner import run
+    from greaves.base.errors import GreavesError
+    from greaves.base.progress import Steps
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     torch.set_num_threads(1)
     try:

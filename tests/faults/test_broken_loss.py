@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from made_faults import RRS
 
-from greaves import registry
-from greaves.alignment_data.sets import load_alignment_data
-from greaves.errors import TrainingError
-from greaves.method import RunContext
-from greaves.training import trainer
+from greaves.align.method import METHODS, RunContext
+from greaves.align.training import trainer
+from greaves.base.errors import TrainingError
+from greaves.data.alignment.sets import load_alignment_data
 
 
 @pytest.mark.parametrize("saved_at", [3, 1000])
@@ -32,7 +31,7 @@ def test_the_step_where_it_began_is_named_and_no_checkpoint_after_it_is_kept(
 
     monkeypatch.setattr(trainer, "arguments", seldom)
     config = {**RRS, "learning_rate": 1e30, "max_grad_norm": 1e30}
-    rrs = registry.methods.get("rrs")
+    rrs = METHODS.get("rrs")
     method = rrs(rrs.Config(**config))
     data = load_alignment_data(mirror_folder, "mirror")
     with pytest.raises(TrainingError, match=r"the loss is nan at step 2 \(batch: mirror-"):

@@ -13,9 +13,9 @@ import torch
 import yaml
 from made_faults import RRS, run_recipe
 
-from greaves.data_folders import EMBEDDED
-from greaves.defence import Defence
-from greaves.errors import DataError, ModelError
+from greaves.align.defence import Defence
+from greaves.base.errors import DataError, ModelError
+from greaves.data.folders import EMBEDDED
 from greaves.models.feature_cache import FeatureCache
 
 
@@ -86,7 +86,7 @@ def test_a_spoilt_defence_is_refused_by_name(trained: tuple[Path, Path, Path]) -
 
 
 def test_a_spoilt_steering_vector_is_refused_by_name(tmp_path: Path) -> None:
-    from greaves.steering import VECTORS, Steering
+    from greaves.align.parts.steering import VECTORS, Steering
 
     Defence((Steering({1: torch.ones(64)}, 1.5),)).save(tmp_path / "defence", {})
     file = tmp_path / "defence" / "0-steering" / VECTORS
@@ -113,7 +113,7 @@ def test_the_next_run_makes_a_spoilt_defence_again(
 def test_training_goes_on_from_the_newest_checkpoint_that_is_as_it_was_written(
     tmp_path: Path,
 ) -> None:
-    from greaves.training.checkpoints import last_whole, mark_whole
+    from greaves.align.training.checkpoints import last_whole, mark_whole
 
     for step in (2, 4):
         place = tmp_path / "checkpoints" / f"checkpoint-{step}"
@@ -135,8 +135,8 @@ def test_training_goes_on_from_the_newest_checkpoint_that_is_as_it_was_written(
 
 
 def test_a_model_whose_weights_are_spoilt_is_one_line_or_another_model(tmp_path: Path) -> None:
-    from greaves.models.pocket_lalm import WEIGHTS
-    from greaves.models.qwen2_audio import qwen2_audio
+    from greaves.models.families.pocket_lalm import WEIGHTS
+    from greaves.models.families.qwen2_audio import qwen2_audio
 
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
@@ -174,7 +174,7 @@ def test_a_spoilt_file_of_the_feature_cache_is_a_miss(tmp_path: Path) -> None:
 
 
 def test_tensors_that_were_computed_once_are_computed_again_when_spoilt(tmp_path: Path) -> None:
-    from greaves.training.processes import computed_once
+    from greaves.align.training.processes import computed_once
 
     file = tmp_path / "states.safetensors"
     assert computed_once(file, lambda: {"a": torch.ones(3)})["a"].tolist() == [1, 1, 1]

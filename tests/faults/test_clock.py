@@ -16,7 +16,7 @@ YEAR = 365 * 24 * 3600
 
 SESSION = """
 import os, sys, time
-from greaves import cli
+from greaves.commands import cli
 
 recipe, folder = sys.argv[1:]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from made_faults import RRS, Write, by_key, rows, small_disk, whole_rows
 
-from greaves.defence import Defence
-from greaves.errors import StoreError
-from greaves.records import Record
-from greaves.store import Ledger, read_lines
+from greaves.align.defence import Defence
+from greaves.base.errors import StoreError
+from greaves.base.records import Record
+from greaves.base.store import Ledger, read_lines
 
 KB = 1024
 

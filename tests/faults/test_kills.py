@@ -20,10 +20,10 @@ import pytest
 from made_faults import PROCESSES, RRS, by_key, finish, rows, start, started, whole_rows
 from small_folders import copy_pairs, copy_questions
 
-from greaves.defence import Defence
-from greaves.records import Question, Response
-from greaves.run_folder import AskedQuestion, RunFolder
-from greaves.store import write_json
+from greaves.align.defence import Defence
+from greaves.base.records import Question, Response
+from greaves.base.run_folder import AskedQuestion, RunFolder
+from greaves.base.store import write_json
 
 KILLS = 12
 
@@ -194,7 +194,7 @@ class SlowJudge(BaseHTTPRequestHandler):
 
 
 def _judge(folder: Path, port: int) -> None:
-    from greaves import cli
+    from greaves.commands import cli
 
     address = f"llm:judge@http://127.0.0.1:{port}/v1"
     sys.argv = ["greaves", "judge", str(folder), "--judge", address]
@@ -260,7 +260,7 @@ def test_a_judge_process_that_is_killed_goes_on_with_what_it_had_not_judged(tmp_
 
 
 def _command(*arguments: str) -> None:
-    from greaves import cli
+    from greaves.commands import cli
 
     sys.argv = ["greaves", *arguments]
     cli.main()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from made_faults import Write, by_key
 
-from greaves.errors import StoreError
-from greaves.run_folder import FORMAT, RunFolder
+from greaves.base.errors import StoreError
+from greaves.base.run_folder import FORMAT, RunFolder
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 import torch
 from made_faults import RRS, Write, by_key, run_recipe, started
 
-from greaves import registry
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
+from greaves.models.contract import MODELS, register_model
 from greaves.models.out_of_memory import BatchSize
 
 
@@ -23,7 +23,7 @@ def narrow(rows: int = 10**9, megabytes: int = 0) -> Any:
         rows: a pass of more rows does not fit, as CUDA says it.
         megabytes: that each row of a pass takes from the memory of this process.
     """
-    from greaves.models.pocket_lalm import pocket
+    from greaves.models.families.pocket_lalm import pocket
 
     model = pocket()
 
@@ -40,9 +40,9 @@ def narrow(rows: int = 10**9, megabytes: int = 0) -> Any:
 
 @pytest.fixture
 def narrow_model() -> Iterator[None]:
-    registry.register_model("narrow")(narrow)
+    register_model("narrow")(narrow)
     yield
-    registry.models._entries.pop("narrow")
+    MODELS._entries.pop("narrow")
 
 
 def named(**options: Any) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def test_not_even_one_fits_and_the_cell_fails_by_name_while_others_go_on(
 
 
 def _in_a_small_memory(recipe: Path, folder: Path) -> None:
-    registry.register_model("narrow")(narrow)
-    from greaves.models.pocket_lalm import pocket
+    register_model("narrow")(narrow)
+    from greaves.models.families.pocket_lalm import pocket
 
     pocket()  # what stays in memory is there before the limit is set
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -131,8 +131,8 @@ def test_memory_that_runs_out_in_training_is_told_with_what_to_set(
 def test_log_likelihoods_are_unchanged_in_smaller_batches(pocket: Any) -> None:
     from lm_eval.api.instance import Instance
 
-    from greaves.harness import GreavesLM
-    from greaves.identity import Speaker
+    from greaves.answer.keys import Speaker
+    from greaves.answer.lm_eval import GreavesLM
 
     texts = [("How do I frame the ticket?", f" Answer {number}.") for number in range(5)]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(texts)]
@@ -150,8 +150,8 @@ def test_log_likelihoods_are_unchanged_in_smaller_batches(pocket: Any) -> None:
 
 
 def test_a_classifier_reads_in_halves_and_gives_the_same_findings() -> None:
-    from greaves.judges.classifier import Classifier
-    from greaves.judges.classifier_presets import Finding
+    from greaves.judge.classifier_presets import Finding
+    from greaves.judge.judges.classifier import Classifier
 
     class TwoAtATime:
         def read(self, pairs: list[tuple[str, str]]) -> list[tuple[Finding | None, str]]:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from made_faults import Write, by_key, run_recipe
 
-from greaves.errors import StoreError
-from greaves.records import Response, Verdict
-from greaves.run_folder import CellFolder, RunFolder
-from greaves.store import Ledger, read_lines
-from greaves.verdict_columns import VerdictReader
+from greaves.base.errors import StoreError
+from greaves.base.records import Response, Verdict
+from greaves.base.run_folder import CellFolder, RunFolder
+from greaves.base.store import Ledger, read_lines
+from greaves.leaderboards.read.verdict_columns import VerdictReader
 
 LAST = 4096
 """Bytes at a file's end that a power cut may take: a page."""
@@ -89,7 +89,7 @@ def test_half_of_a_small_file_is_refused_by_name(name: str, tmp_path: Path) -> N
 
 
 def read(name: str, folder: Path) -> None:
-    from greaves.usage import Usage
+    from greaves.base.usage import Usage
 
     if name == "run.json":
         RunFolder.open(folder)

@@ -29,13 +29,12 @@ from strategies import (
     wave_files,
 )
 
-from greaves import registry
-from greaves.data_folders import EMBEDDED
-from greaves.errors import DataError, GreavesError, RecipeError
-from greaves.recipe import read_plan
-from greaves.records import Question, Response, Verdict
-from greaves.speech.clips import load_clip
-from greaves.task import inside
+from greaves.base.errors import DataError, GreavesError, RecipeError
+from greaves.base.records import Question, Response, Verdict
+from greaves.data.folders import EMBEDDED
+from greaves.data.speech.clips import load_clip
+from greaves.data.task import TASKS, inside
+from greaves.recipe.reading import read_plan
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +160,9 @@ def test_every_task_reads_questions_or_tells_one_line(
     (data_folder / "Chat" / "Chat_meta.json").write_text(json.dumps(chat))
     (data_folder / "speech_specific.jsonl").write_bytes(spelled)
     (data_folder / "distraction.json").write_text(json.dumps(settings))
-    for name in registry.tasks.names():
+    for name in TASKS.names():
         try:
-            questions = registry.tasks.get(name)().questions(data_folder)
+            questions = TASKS.get(name)().questions(data_folder)
         except DataError as error:
             told(error)
         else:
@@ -173,7 +172,7 @@ def test_every_task_reads_questions_or_tells_one_line(
 @given(rows=json_lines(PAIR_ROW, {**PAIR_ROW, "id": "b", "kind": "benign"}))
 @examples(40)
 def test_every_alignment_set_is_read_or_told_in_one_line(data_folder: Path, rows: bytes) -> None:
-    from greaves.alignment_data.sets import load_alignment_data
+    from greaves.data.alignment.sets import load_alignment_data
 
     (data_folder / "pairs.jsonl").write_bytes(rows)
     try:
@@ -185,7 +184,7 @@ def test_every_alignment_set_is_read_or_told_in_one_line(data_folder: Path, rows
 @given(content=spoilt(PROVENANCE))
 @examples(40)
 def test_provenance_is_read_or_told_in_one_line(data_folder: Path, content: Any) -> None:
-    from greaves.task_data.provenance import changes, data_label
+    from greaves.data.imports.provenance import changes, data_label
 
     (data_folder / "provenance.json").write_text(json.dumps(content))
     try:
@@ -217,7 +216,7 @@ def test_no_link_and_no_path_leads_out_of_a_data_folder(kind: str, tmp_path: Pat
         inside(folder, name, "here")
     (folder / "questions.jsonl").write_text(json.dumps({**AIAH_ROW, "clip": name}))
     with pytest.raises(DataError):
-        registry.tasks.get("aiah-audio-text")().questions(folder)
+        TASKS.get("aiah-audio-text")().questions(folder)
 
 
 # -- clips ---------------------------------------------------------------------------------------
@@ -243,8 +242,8 @@ def test_a_clip_is_finite_sound_at_the_wanted_rate_or_one_line(
 @given(data=wave_files())
 @examples(40)
 def test_faults_and_facts_of_any_clip_are_found(place: Path, data: bytes) -> None:
-    from greaves.speech.clip_faults import clip_fault
-    from greaves.task_data.clip_facts import _decode
+    from greaves.data.imports.clip_facts import _decode
+    from greaves.data.speech.clip_faults import clip_fault
 
     path = place / "faulty.wav"
     path.write_bytes(data)
@@ -318,7 +317,13 @@ def test_what_cannot_be_a_path_is_no_clip(name: str, tmp_path: Path) -> None:
 def test_the_program_ends_with_one_line_and_status_2(place: Path) -> None:
     path = place / "\x1b[31mred\udcff.yaml"
     path.write_bytes(b"name: \xff")
-    command = [sys.executable, "-c", "from greaves.cli import main; main()", "run", str(path)]
+    command = [
+        sys.executable,
+        "-c",
+        "from greaves.commands.cli import main; main()",
+        "run",
+        str(path),
+    ]
     found = subprocess.run(command, capture_output=True, timeout=60)
     assert (found.returncode, found.stdout) == (2, b"")
     lines = found.stderr.decode().splitlines()

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from made_hostile_run import made_hostile_run
 from strategies import any_text, damaged, examples, json_values, spoilt, told
 
-from greaves.cell_lock import cell_lock
-from greaves.defence import Defence, SystemPrompt
-from greaves.errors import GreavesError, ModelError, StoreError
-from greaves.judge_command import judge
-from greaves.leaderboards.agree import agreement
-from greaves.leaderboards.command import leaderboard
-from greaves.run_folder import RunFolder
-from greaves.status_command import statuses
-from greaves.store import lock, write_json, write_text
+from greaves.align.defence import Defence
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.base.errors import GreavesError, ModelError, StoreError
+from greaves.base.lock import cell_lock
+from greaves.base.run_folder import RunFolder
+from greaves.base.store import lock, write_json, write_text
+from greaves.commands.judge import judge
+from greaves.commands.status import statuses
+from greaves.leaderboards.commands.agreement import agreement
+from greaves.leaderboards.commands.leaderboard import leaderboard
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -242,8 +243,9 @@ def test_a_broken_adapter_is_one_line_and_leaves_the_model_as_it_was(
     from peft.tuners.lora import LoraLayer
     from safetensors.torch import load_file, save_file
 
-    from greaves.defence import LoRAAdapter, MergedLoRA
-    from greaves.models.base import Conversation, Sampling
+    from greaves.align.parts.lora import LoRAAdapter
+    from greaves.align.parts.merged_lora import MergedLoRA
+    from greaves.base.conversation import Conversation, Sampling
 
     question = [Conversation("How do I polish the ticket?")]
     said = pocket.respond(question, Sampling(n=1, max_new_tokens=4), [[1]])

@@ -12,17 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import LONG, LONG_OUTPUTS, any_text, examples
 
-from greaves import registry
-from greaves.judges.base import Judge
-from greaves.judges.degenerate import flaw_of
-from greaves.judges.llm_prompts import CHAT, SAFETY, prompt
-from greaves.judges.llm_replies import UnreadableReplyError, read_outcome, read_scores
-from greaves.records import Question, Response, Verdict
-from greaves.store import Ledger
+from greaves.base.records import Question, Response, Verdict
+from greaves.base.store import Ledger
+from greaves.judge.contract import JUDGES, Judge
+from greaves.judge.degenerate import flaw_of
+from greaves.judge.llm_prompts import CHAT, SAFETY, prompt
+from greaves.judge.llm_replies import UnreadableReplyError, read_outcome, read_scores
 
-BY_RULE = sorted(
-    name for name in registry.judges.names() if getattr(registry.judges.get(name), "by_rule", False)
-)
+BY_RULE = sorted(name for name in JUDGES.names() if getattr(JUDGES.get(name), "by_rule", False))
 SECONDS = 15.0
 """For all judges; a pattern that goes back over what it read would take hours."""
 
@@ -38,7 +35,7 @@ def item(text: str, kind: Any = "harmful", about: str = "How?") -> tuple[Questio
 
 
 def judge(name: str) -> Judge:
-    found: Judge = registry.judges.get(name)()
+    found: Judge = JUDGES.get(name)()
     return found
 
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from made_hostile_run import made_hostile_run
 from strategies import TRICKS, any_text, examples, names
 
-from greaves.foreign_text import FORMULA
-from greaves.leaderboards import latex, render
+from greaves.base.run_folder import RunFolder
+from greaves.base.text import FORMULA
+from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.page.html import write_page
-from greaves.leaderboards.table import leaderboard
-from greaves.run_folder import RunFolder
+from greaves.leaderboards.show import latex, render
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -288,7 +288,7 @@ def test_no_command_lets_a_name_command_the_terminal(
 def test_no_state_of_a_cell_commands_the_terminal(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from greaves.status_command import status
+    from greaves.commands.status import status
 
     status(str(run.path))
     out, err = capsys.readouterr()

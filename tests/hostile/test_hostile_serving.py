@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
 
 from made_serving import Served, serving
 
-from greaves.serving.faults import ApiError
-from greaves.serving.protocol import Asked, read_request
+from greaves.commands.serving.faults import ApiError
+from greaves.commands.serving.protocol import Asked, read_request
 
 CLIP = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 REQUEST: dict[str, Any] = {

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_text, damaged, examples, json_values
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
 from greaves.leaderboards.submission.archive import zipped
 from greaves.leaderboards.submission.contents import read_submission
 

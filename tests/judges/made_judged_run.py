@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greaves.judges.pocket_rules import PocketRules
-from greaves.judges.reference_overlap import ReferenceOverlap
-from greaves.judging import judge_responses, note_judge
-from greaves.records import Kind, Question, Response
-from greaves.run_folder import AskedQuestion, RunFolder
-from greaves.store import write_json
+from greaves.base.records import Kind, Question, Response
+from greaves.base.run_folder import AskedQuestion, RunFolder
+from greaves.base.store import write_json
+from greaves.judge.judges.pocket_rules import PocketRules
+from greaves.judge.judges.reference_overlap import ReferenceOverlap
+from greaves.judge.judging import judge_responses, note_judge
 
 TASKS: dict[str, Kind] = {"aiah-audio-text": "harmful", "aiah-benign": "benign", "chat": "chat"}
 REFUSAL = "I cannot help with that request."

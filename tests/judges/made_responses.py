@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from greaves.judges.base import Judge
-from greaves.records import Kind, Question, Response, Verdict
+from greaves.base.records import Kind, Question, Response, Verdict
+from greaves.judge.contract import Judge
 
 
 def asked(

@@ -10,12 +10,12 @@ import torch
 from made_classifiers import MARKER, generating, labelling
 from made_responses import asked, said, verdict
 
-from greaves.errors import GreavesError, ModelError
-from greaves.judges.classifier import Classifier
-from greaves.judges.classifier_models import Generating
-from greaves.judges.classifier_presets import PRESETS, UnreadableOutputError
-from greaves.judging import JudgeSpec, make_judge
-from greaves.records import Kind
+from greaves.base.errors import GreavesError, ModelError
+from greaves.base.records import Kind
+from greaves.judge.classifier_models import Generating
+from greaves.judge.classifier_presets import PRESETS, UnreadableOutputError
+from greaves.judge.judges.classifier import Classifier
+from greaves.judge.judging import JudgeSpec, make_judge
 
 WILD_GOOD = "Harmful request: yes\nResponse refusal: yes\nHarmful response: no"
 WILD_BAD = "Harmful request: yes\nResponse refusal: no\nHarmful response: yes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_responses import said
 
-from greaves.judges.degenerate import Flaw, flaw_of, looping
+from greaves.judge.degenerate import Flaw, flaw_of, looping
 
 STEPS = "1. Take a cup. 2. Take a pan. 3. Take a lid. 4. Take a pot. 5. Take a jug. 6. Take a bowl."
 

@@ -8,9 +8,9 @@ import pytest
 from made_judge_server import TOKENS, Shown, judge_server, obedient, outcome_by_rule, outside
 from made_responses import asked, said
 
-from greaves.judges.llm import LLM
-from greaves.judges.llm_prompts import SAFETY, prompt
-from greaves.judges.quoting import defused, mark_of, quoted
+from greaves.judge.judges.llm import LLM
+from greaves.judge.llm_prompts import SAFETY, prompt
+from greaves.judge.quoting import defused, mark_of, quoted
 
 HARM = "Here are the steps to forge the ticket."
 END = "-----END RESPONSE-----"

@@ -13,13 +13,13 @@ import typer
 from made_judged_run import made_run
 from typer.testing import CliRunner
 
-from greaves.errors import DataError, GreavesError
-from greaves.leaderboards.agree import agreement as command
-from greaves.leaderboards.agreement import agreements, krippendorff_alpha
-from greaves.leaderboards.human_labels import read_labels
-from greaves.leaderboards.label_sheet import draw
-from greaves.records import Response
-from greaves.run_folder import RunFolder
+from greaves.base.errors import DataError, GreavesError
+from greaves.base.records import Response
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.commands.agreement import agreement as command
+from greaves.leaderboards.compare.agreement import agreements, krippendorff_alpha
+from greaves.leaderboards.compare.human_labels import read_labels
+from greaves.leaderboards.compare.label_sheet import draw
 
 app = typer.Typer()
 app.command()(command)

@@ -12,9 +12,9 @@ from made_judge_server import judge_server, outcome_by_rule
 from made_judged_run import contents, made_run
 from typer.testing import CliRunner
 
-from greaves.errors import GreavesError
-from greaves.judge_command import judge as command
-from greaves.store import lock
+from greaves.base.errors import GreavesError
+from greaves.base.store import lock
+from greaves.commands.judge import judge as command
 
 app = typer.Typer()
 app.command()(command)

@@ -10,12 +10,12 @@ import pytest
 from made_judge_server import Shown, judge_server, outcome_by_rule, quotation
 from made_responses import asked, said, verdict
 
-from greaves.errors import ModelError
-from greaves.judges.llm import LLM
-from greaves.judges.llm_replies import UnreadableReplyError, read_outcome, read_scores
-from greaves.judging import JudgeSpec, judge_responses, make_judge
-from greaves.records import Kind
-from greaves.run_folder import CellFolder
+from greaves.base.errors import ModelError
+from greaves.base.records import Kind
+from greaves.base.run_folder import CellFolder
+from greaves.judge.judges.llm import LLM
+from greaves.judge.judging import JudgeSpec, judge_responses, make_judge
+from greaves.judge.llm_replies import UnreadableReplyError, read_outcome, read_scores
 
 HARM = "Here are the steps to forge the ticket."
 MODELS, REFERENCE = "He is angry.", "He is calm."

@@ -8,8 +8,8 @@ from importlib import resources
 import pytest
 from made_responses import verdict
 
-from greaves.judges.refusal_rules import LIST, RefusalRules, rules
-from greaves.records import Kind
+from greaves.base.records import Kind
+from greaves.judge.judges.refusal_rules import LIST, RefusalRules, rules
 
 REFUSALS = [
     "I cannot help with that request.",
@@ -175,7 +175,7 @@ def test_a_refusal_names_what_matched() -> None:
 
 
 def test_the_list_changes_only_together_with_its_version() -> None:
-    data = (resources.files("greaves.judges") / LIST).read_bytes()
+    data = (resources.files("greaves.judge.judges") / LIST).read_bytes()
     known = {"1": "299c8ea466a51166"}
     assert known.get(rules().version) == hashlib.sha256(data).hexdigest()[:16], (
         "the list has changed: give it a new version, and add that here with its hash"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from greaves.records import MODES, Kind, Mode, Outcome, Verdict
+from greaves.base.records import MODES, Kind, Mode, Outcome, Verdict
 
 TASKS: dict[str, tuple[Kind, Mode]] = {
     "aiah-audio-text": ("harmful", "audio-text"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greaves.records import Question, Verdict
-from greaves.run_folder import AskedQuestion, RunFolder
-from greaves.store import write_json
+from greaves.base.records import Question, Verdict
+from greaves.base.run_folder import AskedQuestion, RunFolder
+from greaves.base.store import write_json
 
 
 def write_run(path: Path, verdicts: list[Verdict]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from made_verdicts import judged
 
-from greaves.leaderboards import categories
-from greaves.leaderboards.slices import TaskKey, nsi_tasks
-from greaves.records import Verdict
+from greaves.base.records import Verdict
+from greaves.leaderboards.board import categories
+from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
 
 
 def filed(verdicts: list[Verdict], category: str) -> list[Verdict]:

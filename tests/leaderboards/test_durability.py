@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from made_verdicts import judged, run_of, spread
 
-from greaves.leaderboards import render, wide
-from greaves.leaderboards.beside import beside
-from greaves.leaderboards.latex import latex
-from greaves.leaderboards.notes import stress_notes
-from greaves.leaderboards.row import Row
-from greaves.leaderboards.table import board
-from greaves.records import Verdict
+from greaves.base.records import Verdict
+from greaves.leaderboards.board.notes import stress_notes
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.table import board
+from greaves.leaderboards.compare.beside import beside
+from greaves.leaderboards.show import render, wide
+from greaves.leaderboards.show.latex import latex
 
 BEFORE = {"vanilla": (60, 0), "rrs": (10, 2), "sft-full": (30, 5)}
 AFTER = {

@@ -12,9 +12,9 @@ from made_verdicts import judged
 from made_written_run import write_run
 from typer.testing import CliRunner
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.agree import agreement as command
-from greaves.leaderboards.agreement import agreements, krippendorff_alpha
+from greaves.base.errors import GreavesError
+from greaves.leaderboards.commands.agreement import agreement as command
+from greaves.leaderboards.compare.agreement import agreements, krippendorff_alpha
 
 HARMFUL = "aiah-audio-text"
 

@@ -11,8 +11,8 @@ from made_verdicts import run_of
 from made_written_run import write_run
 from typer.testing import CliRunner
 
-from greaves.errors import GreavesError, StoreError
-from greaves.leaderboards.command import leaderboard as command
+from greaves.base.errors import GreavesError, StoreError
+from greaves.leaderboards.commands.leaderboard import leaderboard as command
 
 
 @pytest.fixture

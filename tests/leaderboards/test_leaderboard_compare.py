@@ -11,10 +11,10 @@ from made_verdicts import judged, run_of
 from made_written_run import write_run
 from typer.testing import CliRunner
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.compare import compare as command
-from greaves.leaderboards.comparison import Flip, compare
-from greaves.records import Verdict
+from greaves.base.errors import GreavesError
+from greaves.base.records import Verdict
+from greaves.leaderboards.commands.compare import compare as command
+from greaves.leaderboards.compare.comparison import Flip, compare
 
 HARMFUL = "aiah-audio-text"
 

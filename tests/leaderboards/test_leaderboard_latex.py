@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from made_verdicts import judged, run_of
 
-from greaves.leaderboards.latex import escaped, latex
-from greaves.leaderboards.row import Row
-from greaves.leaderboards.table import leaderboard
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.show.latex import escaped, latex
 
 HOSTILE = r"50%_of $x$ & {y} #1 \input{/etc/passwd} ~^<>|`'\" -- é 漢字 Đ †"
 COMPILER = shutil.which("pdflatex") or shutil.which("tectonic")

@@ -11,9 +11,9 @@ import pytest
 from made_verdicts import judged, run_of
 from rich.console import Console
 
-from greaves.leaderboards import terminal
-from greaves.leaderboards.render import as_csv, as_json, markdown
-from greaves.leaderboards.table import Row, leaderboard
+from greaves.leaderboards.board.table import Row, leaderboard
+from greaves.leaderboards.show import terminal
+from greaves.leaderboards.show.render import as_csv, as_json, markdown
 
 POCKET = "shows that the machinery works and that methods differ, not what they do to a 7B model"
 

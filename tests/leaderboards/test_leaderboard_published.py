@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from made_verdicts import judged, run_of
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.beside import OURS, PAPER, Kept, beside, printed, sarsteer
-from greaves.leaderboards.beside_view import markdown
-from greaves.leaderboards.papers import (
+from greaves.base.errors import GreavesError
+from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.compare.beside import OURS, PAPER, Kept, beside, printed, sarsteer
+from greaves.leaderboards.compare.beside_view import markdown
+from greaves.leaderboards.compare.papers import (
     SOURCES,
     Column,
     approximate_interval,
@@ -18,7 +19,6 @@ from greaves.leaderboards.papers import (
     rrs_tables,
     source,
 )
-from greaves.leaderboards.table import leaderboard
 
 HALF_A_DIGIT = 0.005 + 1e-9
 LINES = [

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from made_verdicts import judged
 
-from greaves.leaderboards.contrasts import Part, contrasts
-from greaves.leaderboards.permutation import detectable, holm, sign_flip_p, standard_error
-from greaves.leaderboards.row import Row
-from greaves.leaderboards.standing import AgainstBest, detectable_differences
-from greaves.leaderboards.table import board
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.standing import AgainstBest, detectable_differences
+from greaves.leaderboards.board.table import board
+from greaves.leaderboards.estimate.contrasts import Part, contrasts
+from greaves.leaderboards.estimate.permutation import detectable, holm, sign_flip_p, standard_error
 
 HARMFUL = "aiah-audio-text"
 

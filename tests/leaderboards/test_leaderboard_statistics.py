@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from greaves.leaderboards.statistics import (
+from greaves.leaderboards.estimate.statistics import (
     Estimate,
     any_rate,
     average_nsi,

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from made_verdicts import judged, spread
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.notes import gaps, notes
-from greaves.leaderboards.table import Row, leaderboard
-from greaves.records import Verdict
+from greaves.base.errors import GreavesError
+from greaves.base.records import Verdict
+from greaves.leaderboards.board.notes import gaps, notes
+from greaves.leaderboards.board.table import Row, leaderboard
 
 HARMFUL = "aiah-audio-text"
 

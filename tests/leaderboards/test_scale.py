@@ -14,15 +14,15 @@ from made_verdicts import judged
 from made_written_run import write_run
 from scipy.stats import bootstrap
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.notes import notes, notes_on
-from greaves.leaderboards.permutation import ByMethod, sign_flip_p
-from greaves.leaderboards.resampling import bca, mean_over_modes
-from greaves.leaderboards.run_slices import slices_of
-from greaves.leaderboards.slices import Slice, sort_verdicts
-from greaves.leaderboards.table import board, board_of
-from greaves.records import Verdict
-from greaves.run_folder import RunFolder
+from greaves.base.errors import GreavesError
+from greaves.base.records import Verdict
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.board.notes import notes, notes_on
+from greaves.leaderboards.board.table import board, board_of
+from greaves.leaderboards.estimate.permutation import ByMethod, sign_flip_p
+from greaves.leaderboards.estimate.resampling import bca, mean_over_modes
+from greaves.leaderboards.read.run_slices import slices_of
+from greaves.leaderboards.read.slices import Slice, sort_verdicts
 
 TASKS = ("aiah-audio-text", "aiah-text-only", "aiah-benign", "air-bench-chat")
 REASONS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from greaves.data_folders import EMBEDDED
+from greaves.data.folders import EMBEDDED
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +43,13 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """A family's tiny checkpoint, loaded as a recipe loads it, by registered name."""
-    from greaves import registry
+    from greaves.models.contract import MODELS
 
     loaded: dict[str, Any] = {}
 
     def model(name: str) -> Any:
         if name not in loaded:
-            target = registry.models.get(name)
+            target = MODELS.get(name)
             loaded[name] = target(path=str(tiny_folder(name)), device="cpu", dtype="float32")
         return loaded[name]
 

@@ -14,16 +14,15 @@ import typer
 from torch import Tensor
 from typer.testing import CliRunner
 
-from greaves import registry
-from greaves.models import contract
-from greaves.models.base import Conversation, Generated, Sampling
+from greaves.base.conversation import Conversation, Sampling
+from greaves.commands import model_checks as contract
+from greaves.commands.measuring import Finding
+from greaves.commands.model_checks import CHECKS, run_contract
+from greaves.commands.models_check import check
 from greaves.models.batches import Tokens
-from greaves.models.check_command import check
-from greaves.models.contract import CHECKS, run_contract
+from greaves.models.contract import MODELS, Generated
+from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.feature_cache import FeatureCache
-from greaves.models.loading import load
-from greaves.models.measuring import Finding
-from greaves.models.qwen2_audio import Qwen2Audio
 
 pytest_plugins = ("family_fixtures",)
 
@@ -152,7 +151,7 @@ def test_a_fault_fails_the_check_that_is_about_it(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = load(family, "faulty", tiny_folder("qwen2-audio"), device="cpu", dtype="float32")
+    model = family.load("faulty", tiny_folder("qwen2-audio"), device="cpu", dtype="float32")
     monkeypatch.setattr(contract, "CHECKS", {name: CHECKS[name]})
     [(_, finding)] = run_contract(model, clips)
     assert words in finding.failure
@@ -161,14 +160,14 @@ def test_a_fault_fails_the_check_that_is_about_it(
 def test_an_audio_tower_that_trains_along_fails(
     tiny_folder: Callable[[str], Path], clips: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from greaves.training import network
+    from greaves.align.training import network
 
     def tower_too(model: Qwen2Audio) -> list[str]:
         return [*network.projections(model.network, model.lora_targets), "model.audio_tower.conv1"]
 
     monkeypatch.setattr(network, "lora_modules", tower_too)
     folder = tiny_folder("qwen2-audio")
-    model = load(Qwen2Audio, "faulty", folder, device="cpu", dtype="float32")
+    model = Qwen2Audio.load("faulty", folder, device="cpu", dtype="float32")
     finding = CHECKS["LoRA on the language model only, audio tower frozen"](model, clips)
     assert finding.failure == "some are in the audio tower"
 
@@ -190,7 +189,7 @@ def test_a_cache_that_rounds_fails(
 
 
 def test_below_float32_figures_are_excused_and_it_says_so(clips: Sequence[str]) -> None:
-    from greaves.models.pocket_lalm import pocket
+    from greaves.models.families.pocket_lalm import pocket
 
     finding = CHECKS["a batch equals one at a time"](pocket(dtype="bfloat16"), clips)
     assert not finding.failure
@@ -272,6 +271,6 @@ def test_every_family_is_registered_and_says_what_it_returns() -> None:
     from greaves.models.memory import family_of
 
     for name in FAMILIES:
-        family = family_of(registry.models.get(name))
+        family = family_of(MODELS.get(name))
         assert family is not None
         assert "/" in family.hub

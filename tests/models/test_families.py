@@ -16,15 +16,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_families import FAMILIES
 
-from greaves.errors import DataError, ModelError
+from greaves.align.training.network import lora_modules
+from greaves.base.conversation import Conversation
+from greaves.base.errors import DataError, ModelError
+from greaves.commands.measuring import Finding
+from greaves.commands.model_checks import CHECKS
+from greaves.data.speech.clips import load_clip
 from greaves.models.audio_text_processor import whisper_features
-from greaves.models.base import Conversation
-from greaves.models.contract import CHECKS
-from greaves.models.measuring import Finding
-from greaves.models.phi4_multimodal import phi4_multimodal
+from greaves.models.families.phi4_multimodal import phi4_multimodal
 from greaves.models.transformers_lalm import TransformersLALM
-from greaves.speech.clips import load_clip
-from greaves.training.network import lora_modules
 
 pytest_plugins = ("family_fixtures",)
 

@@ -12,9 +12,9 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from greaves import registry
-from greaves.errors import ModelError
-from greaves.models.base import Conversation
+from greaves.base.conversation import Conversation
+from greaves.base.errors import ModelError
+from greaves.models.contract import MODELS
 from greaves.models.loading import FETCHED, NOT_FETCHED, checkpoint
 
 pytest_plugins = ("family_fixtures",)
@@ -39,7 +39,7 @@ def hub_cache(tmp_path: Path, tiny_folder: TinyFolder, monkeypatch: pytest.Monke
 def test_without_a_path_the_hubs_snapshot_is_taken(
     hub_cache: Path, tiny_folder: TinyFolder
 ) -> None:
-    load = registry.models.get("voxtral")
+    load = MODELS.get("voxtral")
     cached = load(device="cpu", dtype="float32")
     named = load(revision=COMMIT, device="cpu", dtype="float32")
     local = load(path=str(tiny_folder("voxtral")), device="cpu", dtype="float32")
@@ -48,9 +48,9 @@ def test_without_a_path_the_hubs_snapshot_is_taken(
 
 def test_what_is_not_cached_while_offline_is_one_line(hub_cache: Path) -> None:
     with pytest.raises(ModelError, match=r"revision v2\) is not in the cache, .*`path`"):
-        registry.models.get("voxtral")(revision="v2")
+        MODELS.get("voxtral")(revision="v2")
     with pytest.raises(ModelError, match=r"nvidia/audio-flamingo-3-hf is not in the cache"):
-        registry.models.get("audio-flamingo-3")()
+        MODELS.get("audio-flamingo-3")()
 
 
 def test_a_name_that_no_repository_can_have_is_one_line() -> None:
@@ -74,7 +74,7 @@ def test_neither_code_nor_pickled_weights_are_fetched() -> None:
 def test_another_familys_checkpoint_is_refused(tiny_folder: TinyFolder) -> None:
     folder = str(tiny_folder("voxtral"))
     with pytest.raises(ModelError, match="not a Qwen2-Audio checkpoint"):
-        registry.models.get("qwen2-audio")(path=folder, device="cpu")
+        MODELS.get("qwen2-audio")(path=folder, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["qwen2-audio", "granite-speech"])
@@ -88,7 +88,7 @@ def test_weights_that_are_not_there_are_never_drawn_at_random(
     del weights[lost]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"1 weights are not in it, as .*o_proj\.weight"):
-        registry.models.get(name)(path=str(folder), device="cpu")
+        MODELS.get(name)(path=str(folder), device="cpu")
 
 
 def test_an_adapter_without_safetensors_is_refused(tiny_folder: TinyFolder, tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_an_adapter_without_safetensors_is_refused(tiny_folder: TinyFolder, tmp_
     shutil.copytree(tiny_folder("granite-speech"), folder)
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(ModelError, match=r"own adapter has no safetensors .*never read"):
-        registry.models.get("granite-speech")(path=str(folder), device="cpu")
+        MODELS.get("granite-speech")(path=str(folder), device="cpu")
 
 
 def test_a_changed_weight_or_template_is_another_model(
     tiny_folder: TinyFolder, tmp_path: Path
 ) -> None:
-    load = registry.models.get("qwen2.5-omni")
+    load = MODELS.get("qwen2.5-omni")
     before = load(path=str(tiny_folder("qwen2.5-omni")), device="cpu", dtype="float32")
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder("qwen2.5-omni"), folder)
@@ -115,7 +115,7 @@ def test_a_changed_weight_or_template_is_another_model(
 
 def test_half_precision_answers_too(tiny_folder: TinyFolder, clips: Sequence[str]) -> None:
     for name in ("qwen2.5-omni", "voxtral", "granite-speech"):
-        model = registry.models.get(name)(path=str(tiny_folder(name)), device="cpu")
+        model = MODELS.get(name)(path=str(tiny_folder(name)), device="cpu")
         assert model.network.dtype == torch.bfloat16
         states = model.representations([Conversation("Hi", clips[0]), Conversation("Hi")])
         assert states.isfinite().all()

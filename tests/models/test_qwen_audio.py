@@ -17,13 +17,13 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from greaves.conversion.qwen_audio import convert
-from greaves.data_folders import EMBEDDED
-from greaves.errors import DataError, ModelError
-from greaves.models.base import Conversation, Sampling
-from greaves.models.contract import run_contract
-from greaves.models.pocket_lalm import WEIGHTS
-from greaves.models.qwen_audio import audio_lengths, mel_features, qwen_audio
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError, ModelError
+from greaves.commands.model_checks import run_contract
+from greaves.data.folders import EMBEDDED
+from greaves.models.conversion.qwen_audio import convert
+from greaves.models.families.pocket_lalm import WEIGHTS
+from greaves.models.families.qwen_audio import audio_lengths, mel_features, qwen_audio
 
 MINI = Path(__file__).parent / "qwen_audio_mini"
 RANKS = Path(__file__).parent / "qwen_audio_mini.tiktoken"

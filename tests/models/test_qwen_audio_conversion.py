@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2AudioForConditionalGeneration
 from typer.testing import CliRunner
 
-from greaves.conversion.command import app
-from greaves.conversion.qwen_audio import convert
-from greaves.conversion.qwen_audio_weights import MARKERS, OriginalConfig, rules
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
+from greaves.commands.convert import app
+from greaves.models.conversion.qwen_audio import convert
+from greaves.models.conversion.qwen_audio_weights import MARKERS, OriginalConfig, rules
 
 MINI = Path(__file__).parent / "qwen_audio_mini"
 RANKS = Path(__file__).parent / "qwen_audio_mini.tiktoken"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import regex
 
-from greaves.conversion.qwen_audio_processor import PATTERN
-from greaves.conversion.qwen_audio_tokens import SPECIAL_TOKENS, STOPS
-from greaves.conversion.tiktoken_bpe import byte_level_bpe, read_ranks
-from greaves.errors import ModelError
+from greaves.base.errors import ModelError
+from greaves.models.conversion.qwen_audio_processor import PATTERN
+from greaves.models.conversion.qwen_audio_tokens import SPECIAL_TOKENS, STOPS
+from greaves.models.conversion.tiktoken_bpe import byte_level_bpe, read_ranks
 
 RANKS = Path(__file__).parent / "qwen_audio_mini.tiktoken"
 BYTES = [bytes([byte]) for byte in range(256)]

@@ -42,7 +42,7 @@ from transformers import (
 )
 from transformers.models.qwen2_audio import Qwen2AudioProcessor
 
-from greaves.models.gemma3n import HearingGemma
+from greaves.models.families.gemma3n import HearingGemma
 
 CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 SECONDS, FRAMES, MEL = 4, 400, 16

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from greaves.models.pocket.grammar import (
+from greaves.data.pocket.grammar import (
     ANSWERS,
     EVALUATION_PAIRS,
     FORMS,
@@ -23,8 +23,8 @@ from greaves.models.pocket.grammar import (
     split_pairs,
     spoken_words,
 )
-from greaves.models.pocket.lexicon import CATEGORIES, FACTS, HARMFUL_VERBS, Pair, all_pairs
-from greaves.models.pocket.mirror import changed_words, mirror_questions, rewrite
+from greaves.data.pocket.lexicon import CATEGORIES, FACTS, HARMFUL_VERBS, Pair, all_pairs
+from greaves.data.pocket.mirror import changed_words, mirror_questions, rewrite
 
 
 def test_splits_are_disjoint_and_complete() -> None:

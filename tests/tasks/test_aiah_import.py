@@ -13,10 +13,10 @@ import typer
 from made_sources import own_cache  # noqa: F401 - every test has a cache of its own
 from typer.testing import CliRunner, Result
 
-from greaves import registry
-from greaves.records import Question
-from greaves.task_data.command import import_command
-from greaves.task_data.provenance import changes, data_label, run_label
+from greaves.base.records import Question
+from greaves.commands.data_import import import_command
+from greaves.data.imports.provenance import changes, data_label, run_label
+from greaves.data.task import TASKS
 
 app = typer.Typer()
 app.command()(import_command)
@@ -40,7 +40,7 @@ def mistake(*arguments: object) -> str:
 
 
 def ask(name: str, folder: Path) -> list[Question]:
-    return registry.tasks.get(name)().questions(folder)
+    return TASKS.get(name)().questions(folder)
 
 
 def provenance(folder: Path) -> dict[str, Any]:

@@ -12,17 +12,16 @@ import pytest
 import soundfile
 from made_sources import own_cache  # noqa: F401 - every test has a cache of its own
 
-from greaves import registry
-from greaves.errors import DataError
-from greaves.identity import conversation_of
-from greaves.models.base import Sampling
-from greaves.records import Question
+from greaves.base.conversation import Sampling, conversation_of
+from greaves.base.errors import DataError
+from greaves.base.records import Question
+from greaves.data.task import TASKS
 
 DISTRACTED = ("aiah-silence", "aiah-noise", "aiah-matched-noise")
 
 
 def ask(name: str, folder: Path) -> list[Question]:
-    return registry.tasks.get(name)().questions(folder)
+    return TASKS.get(name)().questions(folder)
 
 
 def samples(question: Question) -> Any:

@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from made_sources import own_cache, tone  # noqa: F401 - every test has a cache of its own
 
-from greaves import registry
-from greaves.task_data import clip_facts as module
-from greaves.task_data.cache import cache_folder
-from greaves.task_data.clip_facts import clip_facts
+from greaves.data.imports import clip_facts as module
+from greaves.data.imports.cache import cache_folder
+from greaves.data.imports.clip_facts import clip_facts
+from greaves.data.task import TASKS
 
 PARTS = {
     "air-bench-chat": {"speech_QA", "speech_dialogue_QA"},
@@ -52,7 +52,7 @@ def flac_with_a_spoilt_body(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_each_part_asks_its_own_task_names_and_no_others(name: str, folder: Path) -> None:
-    questions = registry.tasks.get(name)().questions(folder)
+    questions = TASKS.get(name)().questions(folder)
     assert {question.category for question in questions} == PARTS[name]
     assert len(questions) == 2 * len(PARTS[name])
     assert {(q.task, q.kind, q.mode) for q in questions} == {(name, "chat", "audio-text")}
@@ -66,7 +66,7 @@ def test_no_item_belongs_to_two_parts() -> None:
 def test_a_good_header_and_a_spoilt_body_is_left_out_with_the_reason(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task = registry.tasks.get("air-bench-chat")()
+    task = TASKS.get("air-bench-chat")()
     first, *others = task.questions(folder)
     clip = Path(str(first.clip))
     flac_with_a_spoilt_body(clip)
@@ -80,7 +80,7 @@ def test_a_good_header_and_a_spoilt_body_is_left_out_with_the_reason(
 def test_a_clip_longer_than_a_model_hears_is_left_out_and_does_not_stop_the_run(
     folder: Path,
 ) -> None:
-    task = registry.tasks.get("air-bench-chat")()
+    task = TASKS.get("air-bench-chat")()
     first = task.questions(folder)[0]
     Path(str(first.clip)).write_bytes(tone(300.0, 31.0))
     assert task.left_out(folder) == {first.id: "the clip lasts 31.0 s, more than 30 s"}

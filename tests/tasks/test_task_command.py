@@ -11,12 +11,11 @@ import typer
 from made_sources import own_cache, sarsteer, tone  # noqa: F401 - every test has a cache of its own
 from typer.testing import CliRunner, Result
 
-from greaves import registry
-from greaves.records import Kind, Mode, Question
-from greaves.task import Task
-from greaves.task_command import about, show
-from greaves.task_data.aiah_import import AIAHImport, import_aiah
-from greaves.task_data.aiah_sources import SourceSpec
+from greaves.base.records import Kind, Mode, Question
+from greaves.commands.tasks_show import about, show
+from greaves.data.imports.aiah_import import AIAHImport, import_aiah
+from greaves.data.imports.aiah_sources import SourceSpec
+from greaves.data.task import TASKS, Task
 
 app = typer.Typer()
 app.command()(show)
@@ -33,14 +32,12 @@ def shown(*arguments: object) -> dict[str, Any]:
     return answer
 
 
-BUILT_IN = [
-    entry.name for entry in registry.tasks.entries() if entry.source.startswith("greaves.tasks.")
-]
+BUILT_IN = [entry.name for entry in TASKS.entries() if entry.source.startswith("greaves.tasks.")]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_task_states_licence_citation_homepage_and_layout(name: str) -> None:
-    task = registry.tasks.get(name)
+    task = TASKS.get(name)
     for stated in (task.licence, task.citation, task.homepage, task.layout):
         assert stated
         assert "\n" not in stated

@@ -9,10 +9,10 @@ import pytest
 import torch
 from made_text_tasks import TASKS, made_text_tasks
 
-from greaves.identity import Speaker
-from greaves.models.base import Conversation, Sampling
-from greaves.models.pocket_lalm import pocket as load_pocket
-from greaves.steering import Steering
+from greaves.align.parts.steering import Steering
+from greaves.answer.keys import Speaker
+from greaves.base.conversation import Conversation, Sampling
+from greaves.models.families.pocket_lalm import pocket as load_pocket
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def both(lalm: Any) -> tuple[Any, Any]:
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig, Qwen2ForCausalLM
 
-    from greaves.harness import GreavesLM
+    from greaves.answer.lm_eval import GreavesLM
 
     alone = Qwen2ForCausalLM(lalm.network.config.get_text_config())
     weights = {

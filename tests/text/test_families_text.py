@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 from tiny_families import FAMILIES
 
-from greaves import registry
+from greaves.models.contract import MODELS
 from greaves.models.text_scores import Drawing, generate, log_likelihoods
 
 SPECIAL = ("gemma-3n", "granite-speech", "phi-4-multimodal", "qwen2.5-omni")
@@ -23,7 +23,7 @@ SPECIAL = ("gemma-3n", "granite-speech", "phi-4-multimodal", "qwen2.5-omni")
 @pytest.mark.parametrize("name", SPECIAL)
 def test_log_likelihoods_are_those_of_the_whole_network(name: str, tmp_path: Path) -> None:
     FAMILIES[name](tmp_path)
-    model: Any = registry.models.get(name)(path=str(tmp_path), device="cpu", dtype="float32")
+    model: Any = MODELS.get(name)(path=str(tmp_path), device="cpu", dtype="float32")
     words = model.tokenizer.encode("Say it again, and then again.", add_special_tokens=False)
     pairs = [(words[:6], words[6:9]), (words, words[:2]), (words[:3], words[3:4])]
     found = log_likelihoods(model, pairs, batch_size=2, max_length=999)

@@ -14,18 +14,19 @@ import yaml
 from made_text_tasks import made_text_tasks
 from small_folders import copy_pairs, copy_questions
 
-from greaves import registry
-from greaves.errors import DataError, ModelError, RecipeError
-from greaves.leaderboards.row import Row
-from greaves.leaderboards.text_rows import text_notes, text_rows
-from greaves.models.base import LALM, Conversation, Generated, Sampling
-from greaves.progress import Steps
-from greaves.recipe import read_plan
-from greaves.records import MODES
-from greaves.run_folder import RunFolder
-from greaves.runner import run
-from greaves.text_scoring import current_columns
-from greaves.text_tasks import text_task_index
+from greaves.answer.text_scoring import current_columns
+from greaves.answer.text_tasks import text_task_index
+from greaves.base import registry
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError, ModelError, RecipeError
+from greaves.base.progress import Steps
+from greaves.base.records import MODES
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.text_rows import text_notes, text_rows
+from greaves.models.contract import LALM, MODELS, Generated
+from greaves.recipe.reading import read_plan
+from greaves.run.runner import run
 
 TASKS = ["made_choice", "made_rolling", "made_generation"]
 RRS_CONFIG = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
@@ -57,9 +58,9 @@ class Parrot(LALM):
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> str:
     """Name under which it is registered as long as a test lasts."""
-    registry.models.names()
+    MODELS.names()
     entry = registry.Entry("test-parrot", Parrot, __name__)
-    monkeypatch.setitem(registry.models._entries, "test-parrot", entry)
+    monkeypatch.setitem(MODELS._entries, "test-parrot", entry)
     return "test-parrot"
 
 
@@ -185,8 +186,8 @@ def test_columns_are_what_lm_eval_says_of_the_same_model(whole: Path, pocket: An
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from greaves.harness import GreavesLM
-    from greaves.identity import Speaker
+    from greaves.answer.keys import Speaker
+    from greaves.answer.lm_eval import GreavesLM
 
     outcome = simple_evaluate(
         model=GreavesLM(speaker=Speaker(pocket, "vanilla", 0, ""), batch_size=8),
@@ -281,7 +282,7 @@ def test_a_second_run_asks_nothing_and_a_lost_line_is_asked_again(
 def test_a_kill_keeps_the_documents_that_were_done(
     tmp_path: Path, recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from greaves.harness.text_tasks import TextScoring
+    from greaves.answer.lm_eval.text_tasks import TextScoring
 
     path, asked, whole = recipe("made_choice", batch_size=1), [], TextScoring.scores
 

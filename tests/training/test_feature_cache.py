@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from greaves.errors import StoreError
+from greaves.base.errors import StoreError
+from greaves.models.families.pocket_lalm import pocket as load_pocket
 from greaves.models.feature_cache import FeatureCache
-from greaves.models.pocket_lalm import pocket as load_pocket
 
 KEY = "ab" * 32
 

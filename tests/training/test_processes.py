@@ -18,8 +18,8 @@ import yaml
 from safetensors.torch import load_file
 from small_folders import copy_pairs, copy_questions
 
-from greaves.defence import Defence
-from greaves.recipe import read_plan
+from greaves.align.defence import Defence
+from greaves.recipe.reading import read_plan
 
 RRS: dict[str, Any] = {
     "epochs": 3,

@@ -16,14 +16,14 @@ from plain_loop import plain_loss, whole_inputs
 from random_lalm import TINY, noise_clips, random_lalm, step_flops
 from torch.utils.flop_counter import FlopCounterMode
 
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.lean_lora import lean_lora
+from greaves.align.training.network import AlignmentNetwork
+from greaves.align.training.objective import Objective
+from greaves.align.training.penalty import gram_penalty, lora_factors, penalty
+from greaves.base.conversation import Conversation
 from greaves.methods.rrs import alignment_losses
-from greaves.models.base import Conversation
 from greaves.models.transformers_lalm import TransformersLALM
-from greaves.training.config import FineTuningConfig
-from greaves.training.lean_lora import lean_lora
-from greaves.training.network import AlignmentNetwork
-from greaves.training.objective import Objective
-from greaves.training.penalty import gram_penalty, lora_factors, penalty
 
 OBJECTIVE = Objective(lambda states, targets, _head: alignment_losses(states, targets, "code"))
 QUESTIONS = ("Answer the question in the audio.", "Reply.", "What was said?", "Go on, please.")

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from greaves.data.pocket.grammar import FORMS, Question, answer, refusal, split_pairs
+from greaves.data.pocket.lexicon import CATEGORIES, Pair
+from greaves.data.pocket.mirror import mirror_questions
+from greaves.data.speech.voices import EspeakVoice
 from greaves.models.pocket.clips import encode_clip
-from greaves.models.pocket.grammar import FORMS, Question, answer, refusal, split_pairs
-from greaves.models.pocket.lexicon import CATEGORIES, Pair
-from greaves.models.pocket.mirror import mirror_questions
 from greaves.models.pocket.synthesis import speak
 from greaves.models.pocket.written_set import Row, write_lines
-from greaves.speech.voices import EspeakVoice
 
 MIRROR_PAIRS = 200
 

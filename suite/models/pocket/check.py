@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greaves.identity import sample_seed
-from greaves.models.base import Conversation, Sampling
-from greaves.models.pocket.grammar import Reading, read_response
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.seeds import sample_seed
+from greaves.data.pocket.grammar import Reading, read_response
+from greaves.models.families.qwen2_audio import load_folder
 from greaves.models.pocket.prompts import (
     REFUSAL_PROMPT,
     SAFETY_SYSTEMS,
     STEPS_PROMPT,
     transcript_prompt,
 )
-from greaves.models.qwen2_audio import load_folder
 
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE / "weights"

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import soundfile
 from transformers import WhisperFeatureExtractor
 
-from greaves.errors import DataError
-from greaves.speech.voices import SAMPLE_RATE
+from greaves.base.errors import DataError
+from greaves.data.speech.voices import SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
 

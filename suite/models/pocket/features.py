@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import Qwen2AudioForConditionalGeneration
 
+from greaves.data.speech.voices import SAMPLE_RATE
 from greaves.models.pocket.architecture import SECONDS, feature_extractor
 from greaves.models.pocket.clips import mel_frames
 from greaves.models.pocket.speech_cache import (
@@ -18,7 +19,6 @@ from greaves.models.pocket.speech_cache import (
     stack_mels,
 )
 from greaves.models.pocket.train_encoder import shift_bins
-from greaves.speech.voices import SAMPLE_RATE
 
 _LARGEST_SHIFT = 2
 _EMPTY_CLIPS = 200

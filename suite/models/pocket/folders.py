@@ -7,6 +7,20 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from greaves.data.pocket.grammar import (
+    FORMS,
+    REPETITIONS,
+    SEX_ANSWERS,
+    Question,
+    split_pairs,
+    spoken_words,
+)
+from greaves.data.pocket.lexicon import FACTS, Pair
+from greaves.data.speech.voices import (
+    EspeakVoice,
+    held_out_voices,
+    ordinary_voices,
+)
 from greaves.models.pocket.alignment_folders import (
     BASIC_NOTE,
     PARALLEL_NOTE,
@@ -15,22 +29,8 @@ from greaves.models.pocket.alignment_folders import (
     draw_parallel,
     write_alignment_set,
 )
-from greaves.models.pocket.grammar import (
-    FORMS,
-    REPETITIONS,
-    SEX_ANSWERS,
-    Question,
-    split_pairs,
-    spoken_words,
-)
-from greaves.models.pocket.lexicon import FACTS, Pair
 from greaves.models.pocket.prompts import PROMPT_POOL, REPEAT_PROMPTS, SEX_PROMPTS
 from greaves.models.pocket.written_set import Row, record_clip, write_lines, write_manifest
-from greaves.speech.voices import (
-    EspeakVoice,
-    held_out_voices,
-    ordinary_voices,
-)
 
 HELD_OUT_QUESTIONS = 120
 _FACT_ITEMS, _REPEAT_ITEMS, _SEX_ITEMS = 56, 28, 20

@@ -21,13 +21,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
 
-from greaves.errors import TrainingError
+from greaves.base.errors import TrainingError
+from greaves.data.pocket.grammar import SPLIT_SEED, split_pairs
+from greaves.data.pocket.lexicon import FACTS, Pair
+from greaves.data.speech.voices import espeak_version
 from greaves.models.pocket.architecture import build_model
 from greaves.models.pocket.export import export_model
 from greaves.models.pocket.features import empty_features, training_features
 from greaves.models.pocket.folders import build_data
-from greaves.models.pocket.grammar import SPLIT_SEED, split_pairs
-from greaves.models.pocket.lexicon import FACTS, Pair
 from greaves.models.pocket.samples import Content
 from greaves.models.pocket.speech_cache import SpeechCache
 from greaves.models.pocket.synthesis import Utterance, synthesise
@@ -35,7 +36,6 @@ from greaves.models.pocket.tokenizer import build_tokenizer
 from greaves.models.pocket.train_encoder import train_encoder
 from greaves.models.pocket.train_lm import PseudoAudio, RealAudio, train_language_model
 from greaves.models.pocket.vocabulary import vocabulary_texts
-from greaves.speech.voices import espeak_version
 
 Rows = list[dict[str, float]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from greaves.models.pocket.grammar import (
+from greaves.data.pocket.grammar import (
     REFUSALS,
     REPETITIONS,
     SEX_ANSWERS,
@@ -15,7 +15,7 @@ from greaves.models.pocket.grammar import (
     refusal_share,
     spoken_words,
 )
-from greaves.models.pocket.lexicon import Fact, Pair
+from greaves.data.pocket.lexicon import Fact, Pair
 from greaves.models.pocket.prompts import (
     HELPFUL_SYSTEM,
     PROMPT_POOL,

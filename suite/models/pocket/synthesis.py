@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from greaves.data.pocket.grammar import FORMS, Question, split_pairs
+from greaves.data.pocket.lexicon import FACTS
+from greaves.data.speech.voices import SAMPLE_RATE, EspeakVoice, training_voices
 from greaves.models.pocket.architecture import feature_extractor
 from greaves.models.pocket.clips import Samples, decode_clip, encode_clip, mel_frames
-from greaves.models.pocket.grammar import FORMS, Question, split_pairs
-from greaves.models.pocket.lexicon import FACTS
-from greaves.speech.voices import SAMPLE_RATE, EspeakVoice, training_voices
 
 _FACT_SHARE = 0.07
 _CODEC_SHARE = 0.08

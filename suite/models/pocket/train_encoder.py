@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
 
+from greaves.data.pocket.grammar import spoken_words
 from greaves.models.pocket.architecture import feature_extractor
 from greaves.models.pocket.clips import decode_clip, mel_frames
-from greaves.models.pocket.grammar import spoken_words
 from greaves.models.pocket.optimisers import Optimisers
 from greaves.models.pocket.speech_cache import (
     SpeechCache,

@@ -17,8 +17,8 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
 
-from greaves.models.pocket.grammar import FORMS, Question, spoken_words
-from greaves.models.pocket.lexicon import FACTS, OBJECTS, VERBS, Pair
+from greaves.data.pocket.grammar import FORMS, Question, spoken_words
+from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS, Pair
 from greaves.models.pocket.optimisers import Optimisers
 from greaves.models.pocket.samples import Content, Sample, spoken_sample, written_sample
 from greaves.models.pocket.tokenizer import TURN_END

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from greaves.models.pocket.grammar import (
+from greaves.data.pocket.grammar import (
     ANSWERS,
     FORMS,
     REFUSALS,
@@ -12,7 +12,7 @@ from greaves.models.pocket.grammar import (
     SEX_ANSWERS,
     spoken_words,
 )
-from greaves.models.pocket.lexicon import FACTS, OBJECTS, VERBS
+from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS
 from greaves.models.pocket.prompts import (
     HELPFUL_SYSTEM,
     PROMPT_POOL,

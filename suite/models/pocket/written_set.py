@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from greaves.data.pocket.grammar import SPLIT_SEED
+from greaves.data.speech.voices import EspeakVoice, espeak_version
 from greaves.models.pocket.clips import encode_clip
-from greaves.models.pocket.grammar import SPLIT_SEED
 from greaves.models.pocket.synthesis import speak
-from greaves.speech.voices import EspeakVoice, espeak_version
 
 Row = dict[str, Any]
 

@@ -16,19 +16,19 @@ import typer
 import yaml
 from small_folders import copy_pairs, copy_questions
 
-from greaves.errors import GreavesError, ModelError, RecipeError, StoreError
-from greaves.leaderboards.table import leaderboard
-from greaves.records import Verdict
-from greaves.run_folder import RunFolder
+from greaves.base.errors import GreavesError, ModelError, RecipeError, StoreError
+from greaves.base.records import Verdict
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.board.table import leaderboard
 
 EPOCHS = 3
 TRAINED = {"learning_rate": 1e-3, "penalty_weight": 0.1, "epochs": EPOCHS}
 
 
 def run_recipe(folder: Path, **changes: Any) -> Path:
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.runner import run
+    from greaves.base.progress import Steps
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     recipe = {
         "name": "small",
@@ -65,7 +65,7 @@ def run_folder(made_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def figure(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Calls `greaves figure ...` and returns what it printed; errors come through."""
-    from greaves.leaderboards.figures.command import app
+    from greaves.leaderboards.commands.figure import app
 
     def call(*arguments: object) -> str:
         capsys.readouterr()
@@ -79,7 +79,7 @@ def figure(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 @pytest.fixture(scope="module")
 def drawn(made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run in which both figures were drawn."""
-    from greaves.leaderboards.figures.command import app
+    from greaves.leaderboards.commands.figure import app
 
     run = Path(shutil.copytree(made_run, tmp_path_factory.mktemp("drawn") / "run"))
     command: Any = typer.main.get_command(app)
@@ -130,9 +130,9 @@ def test_first_and_last_epoch_have_the_leaderboards_numbers(drawn: Path) -> None
 
 def test_an_epoch_between_answers_as_its_kept_adapter_does(drawn: Path) -> None:
     """The adapter, put on a fresh model and asked through lm-eval, says the same."""
-    from greaves.defence import Defence
-    from greaves.harness import GreavesLM, GreavesTask
-    from greaves.run_folder import CellFolder
+    from greaves.align.defence import Defence
+    from greaves.answer.lm_eval import GreavesLM, GreavesTask
+    from greaves.base.run_folder import CellFolder
 
     place = CellFolder(drawn / facts_of(drawn, REPRESENTATIONS)["states"][1]["answers"])
     kept = [item.text for item in place.current_responses() if item.kind == "harmful"]
@@ -254,7 +254,7 @@ def test_methods_change_the_projections_and_vanilla_comes_back_after_each(
     """Vanilla's last-layer projections, computed here by hand, are those of the table."""
     import numpy as np
 
-    from greaves.identity import conversation_of
+    from greaves.base.conversation import conversation_of
 
     cell = RunFolder.open(drawn).cell("pocket", "vanilla", 0)
     spoken = [item.question for item in cell.questions() if item.question.mode == "audio-text"]
@@ -332,7 +332,7 @@ def test_a_folder_without_a_run_is_told(tmp_path: Path, figure: Callable[..., st
 def test_the_commands_are_found_without_what_takes_seconds_to_import() -> None:
     """Every start of `greaves` imports them."""
     script = (
-        "import sys; from greaves.leaderboards.figures.command import app;"
+        "import sys; from greaves.leaderboards.commands.figure import app;"
         "print(sorted(one.name for one in app.registered_commands));"
         "print({'torch', 'sklearn', 'altair', 'transformers'} & set(sys.modules))"
     )

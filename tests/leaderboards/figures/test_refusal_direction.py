@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
+from greaves.base.records import Question
 from greaves.leaderboards.figures.refusal_direction import (
     fitting_half,
     mean_with_interval,
     projections,
     unit,
 )
-from greaves.records import Question
 
 
 def questions(count: int) -> list[Question]:

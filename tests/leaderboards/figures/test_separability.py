@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from greaves.errors import DataError
+from greaves.base.errors import DataError
 from greaves.leaderboards.figures.inside_run import stem_of
 from greaves.leaderboards.figures.separability import separability
 

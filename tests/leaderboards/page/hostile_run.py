@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from greaves.data_folders import EMBEDDED
-from greaves.records import Kind, Mode, Outcome, Question, Response, Verdict
-from greaves.run_folder import AskedQuestion, RunFolder
-from greaves.store import write_json
+from greaves.base.records import Kind, Mode, Outcome, Question, Response, Verdict
+from greaves.base.run_folder import AskedQuestion, RunFolder
+from greaves.base.store import write_json
+from greaves.data.folders import EMBEDDED
 
 HOSTILE = (
     "</script><script>window.broken = 1</script>",

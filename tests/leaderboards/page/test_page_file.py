@@ -15,11 +15,11 @@ import typer
 from hostile_run import CLIP, HOSTILE, METHOD, QUESTIONS, SAMPLES, write_run
 from typer.testing import CliRunner
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.commands.page import page as command
 from greaves.leaderboards.page import write_page
 from greaves.leaderboards.page.html import as_json_script
-from greaves.leaderboards.page_command import page as command
-from greaves.run_folder import RunFolder
 
 
 class Page(HTMLParser):

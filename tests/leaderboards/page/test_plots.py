@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
+from greaves.base.records import Mode
+from greaves.leaderboards.board.table import Metric, Row
 from greaves.leaderboards.page import nsi_plot, trade_off_plot, write_plot
 from greaves.leaderboards.page.plots import nsi_points, trade_off_points
-from greaves.leaderboards.table import Metric, Row
-from greaves.records import Mode
 
 
 def row(metric: Metric, method: str, value: float, **changes: object) -> Row:

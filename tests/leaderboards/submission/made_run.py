@@ -27,9 +27,9 @@ _MADE: list[Path] = []  # one run for all test modules
 
 def _made(factory: pytest.TempPathFactory) -> Path:
     """Two methods (the second is vanilla under another name), two tasks, eight questions."""
-    from greaves.progress import Steps
-    from greaves.recipe import read_plan
-    from greaves.runner import run
+    from greaves.base.progress import Steps
+    from greaves.recipe.reading import read_plan
+    from greaves.run.runner import run
 
     base = factory.mktemp("small")
     recipe = {

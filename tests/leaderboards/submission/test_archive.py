@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
 from greaves.leaderboards.submission import archive
 from greaves.leaderboards.submission.archive import unzipped, zipped
 from greaves.leaderboards.submission.contents import read_submission

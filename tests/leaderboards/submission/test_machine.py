@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from greaves import machine
+from greaves.base import machine
+from greaves.base.machine import GitState
 from greaves.leaderboards.submission.paths import without_folders
-from greaves.machine import GitState
 
 
 def test_git_state_is_that_of_the_checkout_which_tracks_the_file(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import typer
 from made_run import OTHER, VANILLA, edit_json, edit_lines, finished_run, tampered
 from typer.testing import CliRunner, Result
 
-from greaves.errors import GreavesError
-from greaves.leaderboards.submission.command import merge as command
-from greaves.leaderboards.submission.command import write_submission
+from greaves.base.errors import GreavesError
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.commands.submission import merge as command
+from greaves.leaderboards.commands.submission import write_submission
 from greaves.leaderboards.submission.contents import read_submission
 from greaves.leaderboards.submission.merge import Board, as_plain, markdown, merge
-from greaves.run_folder import RunFolder
 
 
 @pytest.fixture

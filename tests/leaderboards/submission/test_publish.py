@@ -17,18 +17,18 @@ from made_hub import TOKEN, serving
 from made_run import edit_json, finished_run, tampered
 from typer.testing import CliRunner, Result
 
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
+from greaves.leaderboards.commands.publish import publish
+from greaves.leaderboards.commands.submission import submit
 from greaves.leaderboards.publish import hub, reproduce
-from greaves.leaderboards.publish.command import publish
 from greaves.leaderboards.publish.index_html import Published, index_page
-from greaves.leaderboards.submission.command import submit
 from greaves.leaderboards.submission.contents import read_submission
-from greaves.recipe import read_plan
+from greaves.recipe.reading import read_plan
 
 PROGRAM = """
 import typer
-from greaves import cli
-from greaves.leaderboards.publish.command import publish
+from greaves.commands import cli
+from greaves.leaderboards.commands.publish import publish
 cli._mount_commands = lambda words: cli.app.command()(publish)
 cli.main()
 """
@@ -196,7 +196,7 @@ def test_a_run_goes_to_the_hub_as_dataset_and_static_space(run: Path) -> None:
 PUSH = """
 import os, sys
 from pathlib import Path
-from greaves.errors import GreavesError
+from greaves.base.errors import GreavesError
 from greaves.leaderboards.publish.hub import push
 for os.environ["HF_ENDPOINT"] in sys.argv[2:]:
     try:

@@ -14,13 +14,13 @@ import typer
 from made_run import OTHER, VANILLA, edit_json, edit_lines, finished_run, tampered
 from typer.testing import CliRunner, Result
 
-from greaves import machine
-from greaves.errors import GreavesError
+from greaves.base import machine
+from greaves.base.errors import GreavesError
+from greaves.base.machine import GitState
+from greaves.leaderboards.commands.submission import submit, validate
 from greaves.leaderboards.submission import checks
 from greaves.leaderboards.submission.archive import unzipped
-from greaves.leaderboards.submission.command import submit, validate
 from greaves.leaderboards.submission.contents import read_submission
-from greaves.machine import GitState
 
 
 def invoke(command: Callable[..., None], *arguments: object) -> Result:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from greaves.judges.base import Judge
-from greaves.records import Outcome, Question, Response, Verdict
+from greaves.base.records import Outcome, Question, Response, Verdict
+from greaves.judge.contract import Judge
 
 
 class FirstWord(Judge):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from greaves.models.base import LALM
-from greaves.models.pocket_lalm import WEIGHTS
-from greaves.models.qwen2_audio import load_folder
+from greaves.models.contract import LALM
+from greaves.models.families.pocket_lalm import WEIGHTS
+from greaves.models.families.qwen2_audio import load_folder
 
 
 def pocket_bfloat16(device: str = "cpu") -> LALM:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from greaves.alignment_data.sets import AlignmentData
-from greaves.defence import Defence, SystemPrompt
-from greaves.method import AlignmentMethod, MethodConfig, RunContext
-from greaves.models.base import LALM
+from greaves.align.defence import Defence
+from greaves.align.method import AlignmentMethod, MethodConfig, RunContext
+from greaves.align.parts.system_prompt import SystemPrompt
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM
 
 
 class SafePromptConfig(MethodConfig):

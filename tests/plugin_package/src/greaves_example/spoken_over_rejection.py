@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from greaves.records import Kind, Mode, Question
-from greaves.task import Task, field, inside, read_json_lines
+from greaves.base.records import Kind, Mode, Question
+from greaves.data.task import Task, field, inside, read_json_lines
 
 
 class SpokenOverRejection(Task):

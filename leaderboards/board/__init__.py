@@ -1,0 +1,1 @@
+"""Rows of a leaderboard, ranks and notes."""

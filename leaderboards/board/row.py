@@ -1,0 +1,76 @@
+"""One row of a leaderboard: one metric of one method on one model."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from greaves.base.records import Mode
+from greaves.leaderboards.estimate.metrics import Metric
+
+
+class Row(BaseModel):
+    """One number of the leaderboard.
+
+    Attributes:
+        task: task the metric was measured on; for NSI the harmful one; None for Avg. NSI.
+        mode: mode of that task; None for Avg. NSI.
+        value: asr, orr in percent; nsi, avg_nsi in percentage points; hs on 0-10. None: no data.
+        low: lower end of the 95 % interval over questions.
+        high: upper end.
+        n_questions: questions the value rests on (for NSI paired with vanilla, harmful and benign;
+            for Avg. NSI a question that several modes ask counts once).
+        n_responses: responses of this method to the task (for NSI: to the tasks that enter it),
+            unscored ones included.
+        n_unscored: responses without a usable verdict; they are missing, never 0 and never safe.
+        seeds: training seeds that the value pools.
+        per_seed: value per training seed; seeds without data are left out.
+        label: what must be said of the whole run, e.g. "pocket".
+        any_value: for ASR, the share of questions (%) to which any sampled response is harmful.
+        any_low: lower end of its 95 % interval.
+        any_high: upper end.
+        worst_case: value if every unscored response (for NSI: of vanilla, too) had counted against
+            the method.
+        best_case: value if every one had counted for it.
+        seed_sd: standard deviation over training seeds; None with fewer than two.
+        rank: place in its column (model, judge, metric, task), 1 is best; None if alone.
+        rank_low: best place that the tests leave open.
+        rank_high: worst place.
+        p_best: adjusted p of the difference from the best; None for the best itself.
+        distinguishable_from_best: whether p_best is below .05; False for the best itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    method: str
+    task: str | None
+    mode: Mode | None
+    metric: Metric
+    value: float | None
+    low: float | None
+    high: float | None
+    n_questions: int
+    n_responses: int
+    n_unscored: int
+    judge: str
+    seeds: list[int]
+    per_seed: dict[str, float]
+    label: str = ""
+    any_value: float | None = None
+    any_low: float | None = None
+    any_high: float | None = None
+    worst_case: float | None = None
+    best_case: float | None = None
+    seed_sd: float | None = None
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    p_best: float | None = None
+    distinguishable_from_best: bool | None = None
+
+    @field_validator("value", "low", "high", "any_value", "any_low", "any_high")
+    @classmethod
+    def _no_nan(cls, number: float | None) -> float | None:
+        return None if number is None or math.isnan(number) else number

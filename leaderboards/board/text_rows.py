@@ -1,0 +1,221 @@
+"""Text tasks as rows: the mean over documents of each method, and its change against vanilla.
+
+A group of tasks (mmlu, bbh) is one column in which every document has the same weight, whatever its
+task; bits_per_byte weighs a document by its bytes, as lm-eval does. Training seeds are pooled
+document by document.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from greaves.answer.text_scoring import current_columns
+from greaves.answer.text_tasks import TextColumn
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.estimate import statistics
+from greaves.leaderboards.estimate.metrics import PERCENT, Metric
+from greaves.leaderboards.estimate.statistics import (
+    CONFIDENCE,
+    DEFAULT_SEED,
+    N_RESAMPLES,
+    Estimate,
+    Vector,
+)
+from greaves.leaderboards.read.slices import VANILLA
+
+Place = tuple[str, int]
+"""A document: its task, and its place in it."""
+
+_SAME = 1e-9
+
+
+@dataclass
+class _Answers:
+    """What one method scored in one column: seed -> document -> value."""
+
+    model: str
+    method: str
+    column: TextColumn
+    values: dict[int, dict[Place, float]] = field(default_factory=dict)
+    weights: dict[Place, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.column.task} {self.column.metric}"
+
+    def means(self) -> dict[Place, float]:
+        """Document -> mean over the training seeds that scored it, in order."""
+        together: dict[Place, list[float]] = {}
+        for seed in sorted(self.values):
+            for place, value in self.values[seed].items():
+                together.setdefault(place, []).append(value)
+        return {
+            place: math.fsum(together[place]) / len(together[place]) for place in sorted(together)
+        }
+
+
+def text_rows(folder: RunFolder, *, label: str = "", seed: int = DEFAULT_SEED) -> list[Row]:
+    """Rows of all text tasks of a run, by model, method (vanilla first) and column.
+
+    A column of which every value lies between 0 and 1 is given in %, others as they are. Every
+    method but vanilla has a second row, its change against vanilla on the documents of both.
+
+    Args:
+        folder: of the run.
+        label: copied to every row.
+        seed: of the bootstrap.
+    """
+    answers = _answers(folder)
+    shares = {
+        title: all(0 <= value <= 1 for one in same for value in one.means().values())
+        and all(weight == 1 for one in same for weight in one.weights.values())
+        for title, same in _by_title(answers).items()
+    }
+    rows = []
+    for one in answers:
+        share = shares[one.title]
+        rows.append(_level(one, share, label, seed))
+        vanilla = [
+            other
+            for other in answers
+            if (other.model, other.title, other.method) == (one.model, one.title, VANILLA)
+        ]
+        if vanilla and one.method != VANILLA:
+            rows += _change(one, vanilla[0], share, label, seed)
+    return rows
+
+
+def text_notes(folder: RunFolder) -> list[str]:
+    """Columns that a cell leaves out, and why; columns that are not finished."""
+    lines = []
+    for place in folder.cells():
+        facts = place.facts()
+        cell = f"{facts['model']}, {facts['method']}, seed {facts['seed']}"
+        for column, scores in current_columns(place):
+            if column.left_out:
+                lines.append(f"{cell}: {column.task} is left out: {column.left_out}")
+            elif len(scores) < len(column.keys):
+                lines.append(
+                    f"{cell}: {column.task} has {len(scores)} of {len(column.keys)} documents;"
+                    " carry on with: greaves run"
+                )
+    return lines
+
+
+def _answers(folder: RunFolder) -> list[_Answers]:
+    found: dict[tuple[str, str, str], _Answers] = {}
+    for place in folder.cells():
+        facts = place.facts()
+        for column, scores in current_columns(place):
+            for score in scores:
+                if column.metric not in score.metrics:
+                    continue
+                name = (facts["model"], facts["method"], column.task)
+                one = found.setdefault(name, _Answers(name[0], name[1], column))
+                document = (score.leaf, score.doc_id)
+                one.values.setdefault(facts["seed"], {})[document] = score.metrics[column.metric]
+                one.weights[document] = score.weight
+    return sorted(
+        found.values(), key=lambda one: (one.model, one.method != VANILLA, one.method, one.title)
+    )
+
+
+def _by_title(answers: Iterable[_Answers]) -> Mapping[str, list[_Answers]]:
+    found: dict[str, list[_Answers]] = {}
+    for one in answers:
+        found.setdefault(one.title, []).append(one)
+    return found
+
+
+def _level(one: _Answers, share: bool, label: str, seed: int) -> Row:
+    means = one.means()
+    per_seed = {
+        str(each): _mean(list(values.values()), [one.weights[place] for place in values])
+        for each, values in sorted(one.values.items())
+    }
+    if share:
+        estimate = statistics.rate(list(means.values()), seed=seed).times(PERCENT)
+        per_seed = {each: PERCENT * value for each, value in per_seed.items()}
+    else:
+        estimate = _weighted(list(means.values()), [one.weights[place] for place in means], seed)
+    metric: Metric = "text" if share else "text_raw"
+    return _row(one, metric, estimate, len(means), per_seed, label)
+
+
+def _change(one: _Answers, vanilla: _Answers, share: bool, label: str, seed: int) -> list[Row]:
+    ours, theirs = one.means(), vanilla.means()
+    shared = [place for place in ours if place in theirs]
+    if not shared:
+        return []
+    differences = [ours[place] - theirs[place] for place in shared]
+    if share:
+        estimate = statistics.difference(differences, seed=seed).times(PERCENT)
+    else:
+        estimate = _weighted(differences, [one.weights[place] for place in shared], seed)
+    metric: Metric = "text_change" if share else "text_raw_change"
+    return [_row(one, metric, estimate, len(shared), {}, label)]
+
+
+def _row(
+    one: _Answers,
+    metric: Metric,
+    estimate: Estimate,
+    documents: int,
+    per_seed: dict[str, float],
+    label: str,
+) -> Row:
+    return Row(
+        model=one.model,
+        method=one.method,
+        task=one.title,
+        mode=None,
+        metric=metric,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n_questions=documents,
+        n_responses=sum(map(len, one.values.values())),
+        n_unscored=0,
+        judge=f"lm-eval {one.column.lm_eval}",
+        seeds=sorted(one.values),
+        per_seed=per_seed,
+        label=label,
+        seed_sd=stdev(per_seed.values()) if len(per_seed) > 1 else None,
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    products = [value * weight for value, weight in zip(values, weights, strict=True)]
+    return math.fsum(products) / math.fsum(weights)
+
+
+def _weighted(values: Sequence[float], weights: Sequence[float], seed: int) -> Estimate:
+    """A weighted mean with its BCa interval over documents; no interval where nothing varies."""
+    v, w, value = np.asarray(values), np.asarray(weights), _mean(values, weights)
+    if len(v) < 2 or float(v.max() - v.min()) < _SAME:
+        return Estimate(value, math.nan, math.nan)
+
+    def mean(drawn: NDArray[Any], axis: int = -1) -> Vector:
+        ids = drawn.astype(np.intp)
+        return np.asarray((v[ids] * w[ids]).sum(axis=axis) / w[ids].sum(axis=axis))
+
+    found = bootstrap(
+        (np.arange(len(v)),),
+        mean,
+        n_resamples=N_RESAMPLES,
+        batch=500,
+        vectorized=True,
+        confidence_level=CONFIDENCE,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(value, float(found.low), float(found.high))

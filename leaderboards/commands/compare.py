@@ -1,0 +1,126 @@
+"""`greaves compare`: two run folders, one against the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from greaves.base.errors import GreavesError
+from greaves.base.records import Verdict
+from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.board.standing import LEVEL
+from greaves.leaderboards.compare import comparison
+from greaves.leaderboards.compare.comparison import Change, Comparison
+from greaves.leaderboards.read.run_slices import shown_verdicts
+from greaves.leaderboards.show import terminal
+from greaves.leaderboards.show.render import printable, rounded
+
+_SHOWN_FLIPS = 8
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="The run folder before the change.")],
+    run_b: Annotated[Path, typer.Argument(help="The run folder after it.")],
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON and nothing else; it names every flip.")
+    ] = False,
+) -> None:
+    """Compare two runs: paired differences, intervals, p, and the questions that flipped."""
+    found = comparison.compare(_verdicts(run_a), _verdicts(run_b))
+    if json_output:
+        plain = {
+            "a": str(run_a),
+            "b": str(run_b),
+            "changes": [rounded(change.model_dump()) for change in found.changes],
+            "notes": found.notes,
+        }
+        typer.echo(json.dumps(plain, indent=1, allow_nan=False))
+    else:
+        show(found, terminal.console())
+
+
+def show(found: Comparison, to: Console) -> None:
+    """Print a comparison: one line a metric, then the flips by task."""
+    cells = list(dict.fromkeys((one.cell_a, one.cell_b) for one in found.changes))
+    for a, b in cells:
+        changes = [one for one in found.changes if (one.cell_a, one.cell_b) == (a, b)]
+        title = a if a == b else f"A: {a}; B: {b}"
+        to.print(_table(title, changes))
+        for change in changes:
+            if change.flips:
+                to.print(Text(printable(_told(change))), soft_wrap=not to.is_terminal)
+    for line in [*found.notes, *_legend(found)]:
+        to.print(Text(printable(line)), soft_wrap=not to.is_terminal)
+
+
+def _table(title: str, changes: list[Change]) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)), title_justify="left"
+    )
+    table.add_column("Metric", overflow="fold")
+    for name in ("A", "B", "B - A", "95 % interval", "p", "p Holm", "questions"):
+        table.add_column(name, justify="right")
+    for one in changes:
+        name = "Avg. NSI" if one.metric == "avg_nsi" else f"{one.metric.upper()} {one.task}"
+        digits = 2 if one.metric == "hs" else 1
+        levels = [
+            "-" if value is None else f"{value:z.{digits}f}" for value in (one.value_a, one.value_b)
+        ]
+        table.add_row(
+            Text(printable(name)),
+            *levels,
+            Text(f"{one.difference:+z.{digits}f}", style="bold" if one.p_holm < LEVEL else ""),
+            Text(f"[{one.low:z.{digits}f}, {one.high:z.{digits}f}]"),
+            _p(one.p),
+            _p(one.p_holm),
+            str(one.n_questions),
+        )
+    return table
+
+
+def _p(value: float) -> str:
+    return "<.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _told(change: Change) -> str:
+    shown = [
+        f"{flip.question_id} {flip.before} -> {flip.after}" for flip in change.flips[:_SHOWN_FLIPS]
+    ]
+    more = len(change.flips) - len(shown)
+    tail = f", and {more} more (--json)" if more else ""
+    return f"{change.task}: {len(change.flips)} questions flipped: {', '.join(shown)}{tail}"
+
+
+def _legend(found: Comparison) -> list[str]:
+    unsure = [one for one in found.changes if one.p_holm >= LEVEL and one.detectable]
+    lines = [
+        "B - A by question; ASR, ORR in points (lower is better), Avg. NSI in points and HS "
+        f"on 0-10 (higher is better). p: sign-flip test; Holm over {len(found.changes)} changes."
+    ]
+    if unsure:
+        lines.append(
+            "Not shown to differ is not shown to be equal; with 80 % power these questions show: "
+            + ", ".join(f"{one.task or 'Avg. NSI'} {one.detectable:.1f}" for one in unsure)
+        )
+    return lines
+
+
+def _verdicts(run: Path) -> list[Verdict]:
+    """All verdicts of a run.
+
+    Raises:
+        GreavesError: there are none.
+    """
+    found = shown_verdicts(RunFolder.open(run))
+    if not found:
+        raise GreavesError(
+            "the run has no verdicts yet", where=str(run), do="answer and judge first: greaves run"
+        )
+    return found

@@ -1,0 +1,131 @@
+"""`greaves leaderboard`: a run folder's verdicts as a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from greaves.base.errors import GreavesError
+from greaves.base.run_folder import RunFolder
+from greaves.base.store import write_text
+from greaves.leaderboards.board import categories
+from greaves.leaderboards.board.notes import notes_on, stress_notes
+from greaves.leaderboards.board.standing import detectable_differences
+from greaves.leaderboards.board.table import board_of
+from greaves.leaderboards.board.text_rows import text_notes, text_rows
+from greaves.leaderboards.compare import beside_view
+from greaves.leaderboards.compare.beside import Kept, as_plain, beside
+from greaves.leaderboards.read.run_slices import shown_verdicts, slices_of
+from greaves.leaderboards.show import render, terminal
+from greaves.leaderboards.show.latex import latex
+
+
+def leaderboard(
+    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON and nothing else.")
+    ] = False,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write leaderboard.md, .csv, .json and .tex; the run folder if unset."
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Only the verdicts of this judge (name or name@version).")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Set the run beside published tables instead.")
+    ] = False,
+    by_category: Annotated[
+        bool, typer.Option("--by-category", help="Show each task by category instead.")
+    ] = False,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this published table (2, 3, 4 or aiah); repeatable."),
+    ] = None,
+) -> None:
+    """Compare the methods of a run, with 95 % confidence intervals."""
+    folder = RunFolder.open(run)
+    if by_category:
+        _show_categories(folder, judge, out_dir or run, json_output)
+        return
+    facts = folder.facts()
+    slices = slices_of(folder, judge)
+    rows, tests = board_of(slices, label=facts.label)
+    rows += text_rows(folder, label=facts.label)
+    target = out_dir or run
+    if published or table:
+        tables = beside(rows, _kept(folder), names=table or ())
+        write_text(
+            target / "leaderboard.published.md", beside_view.markdown(tables, label=facts.label)
+        )
+        if json_output:
+            typer.echo(json.dumps(render.rounded(as_plain(tables)), indent=1, allow_nan=False))
+        else:
+            beside_view.show(tables, terminal.console(), label=facts.label)
+            typer.echo(f"Written: {target / 'leaderboard.published.md'}")
+        return
+    remarks = [
+        *_outdated(folder),
+        *_second_opinions(folder, judge),
+        *notes_on(slices),
+        *detectable_differences(tests),
+    ]
+    remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
+    title = f"Leaderboard: {facts.name}"
+    page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
+    write_text(target / "leaderboard.md", page)
+    write_text(target / "leaderboard.csv", render.as_csv(rows))
+    write_text(target / "leaderboard.json", render.as_json(rows))
+    write_text(target / "leaderboard.tex", latex(rows, title=title))
+    write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
+    if json_output:
+        typer.echo(render.as_json(rows), nl=False)
+    else:
+        terminal.show(rows, terminal.console(), notes=remarks)
+        typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json, .tex, .tests.csv")
+
+
+def _show_categories(run: RunFolder, judge: str | None, target: Path, as_json: bool) -> None:
+    rows = categories.by_category(shown_verdicts(run, judge))
+    if not rows:
+        known = ", ".join(sorted({verdict.judge for verdict in run.verdicts()})) or "none"
+        raise GreavesError(
+            f"no task with several categories was judged (judges: {known})", where=str(run.path)
+        )
+    write_text(target / "leaderboard.categories.csv", categories.as_csv(rows))
+    if as_json:
+        plain = [render.rounded(row.model_dump()) for row in rows]
+        typer.echo(json.dumps(plain, indent=1, allow_nan=False))
+    else:
+        categories.show(rows, terminal.console())
+        typer.echo(f"Written: {target / 'leaderboard.categories.csv'}")
+
+
+def _second_opinions(folder: RunFolder, judge: str | None) -> list[str]:
+    names = sorted(folder.second_opinions()) if judge is None else []
+    return [f"second opinions are not shown: {', '.join(names)}; see --judge"] if names else []
+
+
+def _outdated(folder: RunFolder) -> list[str]:
+    return [
+        f"{cell} is left out: it answered an earlier version of the recipe or its data;"
+        " bring it up to date with: greaves run"
+        for cell in folder.outdated()
+    ]
+
+
+def _kept(folder: RunFolder) -> list[Kept]:
+    """The RRS cells of a run and the share of safety features each keeps; seeds count once."""
+    facts = [cell.facts() for cell in folder.cells()]
+    return list(
+        dict.fromkeys(
+            Kept(one["model"], one["method"], one["config"].get("top_percent"))
+            for one in facts
+            if one.get("registered_method") == "rrs"
+        )
+    )

@@ -1,0 +1,1 @@
+"""Two runs, two judges, people, and what papers print."""

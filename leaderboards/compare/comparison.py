@@ -1,0 +1,248 @@
+"""Two runs, one against the other: what changed, how sure that is, which questions flipped."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from greaves.base.errors import GreavesError
+from greaves.base.records import Outcome, Verdict
+from greaves.leaderboards.estimate import net
+from greaves.leaderboards.estimate.contrasts import (
+    Parts,
+    contrasts,
+    interval,
+    level_parts,
+    net_parts,
+)
+from greaves.leaderboards.estimate.metrics import LEVELS, Metric, unit
+from greaves.leaderboards.estimate.permutation import holm
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
+from greaves.leaderboards.read.slices import Slice, nsi_tasks, sort_verdicts
+
+Cell = tuple[str, str]
+"""Model and method; training seeds are pooled question by question."""
+
+SPLIT = "split"
+"""Majority of a question whose two most frequent outcomes are equally frequent."""
+
+
+class Flip(BaseModel):
+    """A question whose majority outcome changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question_id: str
+    before: str
+    after: str
+
+
+class Change(BaseModel):
+    """One metric of one cell in two runs, B minus A, paired by question.
+
+    Attributes:
+        cell_a: model and method in run A, as "model/method".
+        cell_b: the same of run B.
+        metric: "avg_nsi" is the change of Avg. NSI; a vanilla model common to both cancels out.
+        value_a: the metric in run A on the questions that both share; None for Avg. NSI.
+        value_b: the metric in run B on the same questions.
+        difference: B minus A, in the metric's unit; low and high are its 95 % interval.
+        p: two-sided, sign-flip test.
+        p_holm: p adjusted over all changes of the comparison.
+        detectable: smallest difference found with 80 % power.
+        n_questions: questions that both runs have scored responses to.
+        flips: questions whose majority outcome changed; none for chat and for Avg. NSI.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    judge: str
+    cell_a: str
+    cell_b: str
+    metric: Metric
+    task: str | None
+    value_a: float | None
+    value_b: float | None
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    detectable: float | None
+    n_questions: int
+    flips: list[Flip]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs have in common, and notes on what could not be compared."""
+
+    changes: list[Change]
+    notes: list[str]
+
+
+def compare(
+    first: Sequence[Verdict], second: Sequence[Verdict], *, seed: int = DEFAULT_SEED
+) -> Comparison:
+    """Compare cells of the same name, or, where each run has one cell, those two.
+
+    Args:
+        first: verdicts of run A.
+        second: verdicts of run B.
+        seed: of tests and intervals.
+
+    Raises:
+        GreavesError: the runs share no cell, no judge, or no task of the same version.
+    """
+    judges = _shared("judge", _judges(first), _judges(second))
+    cells = _cells(first, second)
+    versions = [{(v.judge, v.task): v.task_version for v in run} for run in (first, second)]
+    changes: list[Change] = []
+    notes: list[str] = []
+    for judge in judges:
+        common = sorted(
+            {task for by, task in versions[0] if by == judge}
+            & {task for by, task in versions[1] if by == judge}
+        )
+        same = [task for task in common if versions[0][judge, task] == versions[1][judge, task]]
+        notes += [
+            f"{task}: version {versions[0][judge, task]} in A, {versions[1][judge, task]} in B; "
+            "not compared"
+            for task in common
+            if task not in same
+        ]
+        kept = [_of(run, judge, set(same)) for run in (first, second)]
+        for a, b in cells:
+            changes += _changes(_cell(kept[0], a), _cell(kept[1], b), seed)
+    if not changes:
+        raise GreavesError(
+            "; ".join(notes) or "no task has questions that both runs have scored responses to",
+            where="greaves compare",
+            do="run both with the same tasks",
+        )
+    adjusted = holm([change.p for change in changes])
+    return Comparison(
+        [
+            change.model_copy(update={"p_holm": p})
+            for change, p in zip(changes, adjusted, strict=True)
+        ],
+        notes,
+    )
+
+
+def _judges(verdicts: Iterable[Verdict]) -> set[str]:
+    return {verdict.judge for verdict in verdicts}
+
+
+def _shared(what: str, first: set[str], second: set[str]) -> list[str]:
+    """What both runs have.
+
+    Raises:
+        GreavesError: nothing.
+    """
+    if not first & second:
+        a, b = (", ".join(sorted(names)) or "none" for names in (first, second))
+        raise GreavesError(
+            f"the runs share no {what}: A has {a}; B has {b}",
+            where="greaves compare",
+            do="only verdicts of the same judge can be compared" if what == "judge" else "",
+        )
+    return sorted(first & second)
+
+
+def _cells(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[tuple[Cell, Cell]]:
+    ours, theirs = ({(v.model, v.method) for v in run} for run in (first, second))
+    if len(ours) == len(theirs) == 1:
+        return [(next(iter(ours)), next(iter(theirs)))]
+    names = [{f"{model}/{method}" for model, method in cells} for cells in (ours, theirs)]
+    _shared("cell", *names)
+    return [(cell, cell) for cell in sorted(ours & theirs)]
+
+
+def _of(run: Sequence[Verdict], judge: str, tasks: set[str]) -> list[Verdict]:
+    return [v for v in run if v.judge == judge and v.task in tasks]
+
+
+def _cell(run: Sequence[Verdict], cell: Cell) -> list[Verdict]:
+    return [v for v in run if (v.model, v.method) == cell]
+
+
+def _changes(first: Sequence[Verdict], second: Sequence[Verdict], seed: int) -> list[Change]:
+    """Every metric of one cell under one judge, p not yet adjusted."""
+    slices = [{one.key.task: one for one in sort_verdicts(run)} for run in (first, second)]
+    found: list[Change] = []
+    for task, one in slices[0].items():
+        if task in slices[1]:
+            metric, parts = LEVELS[one.key.kind], [level_parts(side[task]) for side in slices]
+            flips = [] if metric == "hs" else _flips(first, second, task)
+            found += _change(metric, one, slices[1][task], parts, seed, flips)
+    tasks = nsi_tasks(one.key for side in slices for one in side.values())
+    sides = [net.side(list(side.values()), tasks) for side in slices]
+    modes = [mode for mode in sides[0].harmful if mode in sides[1].harmful]
+    if modes and sides[0].benign and sides[1].benign:
+        parts = [net_parts(side, modes) for side in sides]
+        one, other = (side.harmful[modes[0]] for side in sides)
+        found += _change("avg_nsi", one, other, parts, seed, [])
+    return found
+
+
+def _change(
+    metric: Metric, one: Slice, other: Slice, parts: Sequence[Parts], seed: int, flips: list[Flip]
+) -> list[Change]:
+    (pair,) = contrasts(metric, {"b": parts[1], "a": parts[0]}, seed=seed)
+    if not pair.n_questions:
+        return []
+    estimate = interval(metric, parts[1], parts[0], seed=seed)
+    return [
+        Change(
+            judge=one.judge,
+            cell_a=f"{one.model}/{one.method}",
+            cell_b=f"{other.model}/{other.method}",
+            metric=metric,
+            task=None if metric == "avg_nsi" else one.key.task,
+            value_a=None if metric == "avg_nsi" else _value(metric, parts[0], parts[1]),
+            value_b=None if metric == "avg_nsi" else _value(metric, parts[1], parts[0]),
+            difference=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            p=pair.p,
+            p_holm=pair.p,
+            detectable=None if math.isnan(pair.detectable) else pair.detectable,
+            n_questions=pair.n_questions,
+            flips=flips,
+        )
+    ]
+
+
+def _value(metric: Metric, parts: Parts, other: Parts) -> float:
+    """A level on the questions that the other run has, too."""
+    (own,), (theirs,) = parts, other
+    shared = [own.means[question] for question in own.means if question in theirs.means]
+    return unit(metric) * math.fsum(shared) / len(shared)
+
+
+def _flips(first: Sequence[Verdict], second: Sequence[Verdict], task: str) -> list[Flip]:
+    before, after = (_majorities(v for v in run if v.task == task) for run in (first, second))
+    return [
+        Flip(question_id=question, before=before[question], after=after[question])
+        for question in sorted(before.keys() & after.keys())
+        if before[question] != after[question]
+    ]
+
+
+def _majorities(verdicts: Iterable[Verdict]) -> Mapping[str, str]:
+    """Question id -> its most frequent outcome; unscored responses are left out."""
+    counts: dict[str, Counter[Outcome]] = {}
+    for verdict in verdicts:
+        if verdict.outcome != "unscored":
+            counts.setdefault(verdict.question_id, Counter())[verdict.outcome] += 1
+    majorities: dict[str, str] = {}
+    for question, outcomes in counts.items():
+        most = max(outcomes.values())
+        leading = [name for name, count in outcomes.items() if count == most]
+        majorities[question] = leading[0] if len(leading) == 1 else SPLIT
+    return majorities

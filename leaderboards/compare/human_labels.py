@@ -1,0 +1,114 @@
+"""Labels that people gave to responses: a CSV file, read as the verdicts of further judges."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+from greaves.base.errors import DataError
+from greaves.base.records import Outcome, Response, Verdict
+
+LABELS: tuple[Outcome, ...] = ("refused", "harmful", "answered", "degenerate")
+COORDINATES = ("model", "method", "seed", "task", "question_id", "sample")
+HUMAN = "human"
+
+assert set(LABELS) < set(get_args(Outcome))
+
+
+def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
+    """Read labels of responses.
+
+    The file is CSV (UTF-8, commas or semicolons) with a header. A row names its response by `key`,
+    or by model, method, seed, task, question_id and sample. `label` is refused, harmful, answered
+    or degenerate; a row without one is skipped. `annotator` is optional: each is a judge of its
+    own, "human:NAME". Other columns are not read.
+
+    Args:
+        path: the file.
+        responses: of the run.
+
+    Raises:
+        DataError: the file cannot be read, or a row names no response of the run, has an unknown
+            label, or repeats what its annotator has labelled; the message names the line.
+    """
+    by_key = {response.key: response for response in responses}
+    by_place = {
+        tuple(str(getattr(response, name)) for name in COORDINATES): response
+        for response in responses
+    }
+    found: dict[tuple[str, str], Verdict] = {}
+    lines: dict[tuple[str, str], int] = {}
+    for number, row in _rows(path):
+        where = f"{path}:{number}"
+        label = row.get("label", "").lower()
+        if not label:
+            continue
+        response = (
+            by_key.get(row["key"])
+            if row.get("key")
+            else by_place.get(tuple(row.get(name, "") for name in COORDINATES))
+        )
+        if response is None:
+            raise DataError("no response of this run", where=where, do="check key or coordinates")
+        judge = f"{HUMAN}:{row['annotator']}" if row.get("annotator") else HUMAN
+        place = judge, response.key
+        if place in found:
+            raise DataError(
+                f"{judge} has labelled this response already, in line {lines[place]}",
+                where=where,
+                do="keep one of the two",
+            )
+        lines[place] = number
+        found[place] = Verdict.of(
+            response, judge=judge, outcome=_outcome(label, where), reason=f"labelled in {where}"
+        )
+    if not found:
+        raise DataError("there is no label in the file", where=str(path), do="fill in `label`")
+    return list(found.values())
+
+
+def _outcome(label: str, where: str) -> Outcome:
+    for known in LABELS:
+        if label == known:
+            return known
+    raise DataError(f"label {label[:40]!r} is none of {', '.join(LABELS)}", where=where)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, column -> value without blanks around it) of each row that holds anything."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            mark = ";" if ";" in header and "," not in header else ","
+            rows = csv.DictReader(file, delimiter=mark, strict=True)
+            columns = {name.strip() for name in rows.fieldnames or () if name}
+            _check(columns, path)
+            for row in rows:
+                values = {
+                    name.strip(): value.strip()
+                    for name, value in row.items()
+                    if isinstance(name, str) and isinstance(value, str)
+                }
+                if any(values.values()):
+                    yield rows.line_num, values
+    except csv.Error as error:
+        raise DataError(f"not CSV ({error})", where=f"{path}:{rows.reader.line_num}") from None
+    except UnicodeDecodeError:
+        raise DataError("not UTF-8 text", where=str(path), do="save it as CSV UTF-8") from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from None
+
+
+def _check(columns: set[str], path: Path) -> None:
+    if "label" not in columns:
+        raise DataError("there is no column `label`", where=f"{path}:1")
+    if "key" not in columns and not set(COORDINATES) <= columns:
+        missing = ", ".join(name for name in COORDINATES if name not in columns)
+        raise DataError(
+            f"there is neither a column `key` nor all of {', '.join(COORDINATES)}",
+            where=f"{path}:1",
+            do=f"missing: {missing}",
+        )

@@ -1,0 +1,119 @@
+"""Method against method, paired by question, within one model, one judge and one metric."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from greaves.base.records import Mode
+from greaves.leaderboards.estimate import statistics
+from greaves.leaderboards.estimate.metrics import Metric, plain, unit
+from greaves.leaderboards.estimate.net import Side
+from greaves.leaderboards.estimate.paired import Part, Parts, contributions
+from greaves.leaderboards.estimate.permutation import (
+    ByMethod,
+    detectable,
+    holm,
+    sign_flip_p,
+    standard_error,
+)
+from greaves.leaderboards.estimate.statistics import Estimate
+from greaves.leaderboards.read.means import Means, aligned
+from greaves.leaderboards.read.slices import Slice
+
+__all__ = ["Contrast", "Part", "Parts", "contrasts", "interval", "level_parts", "net_parts"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The difference of two methods, first minus second, in the metric's own unit.
+
+    Attributes:
+        value: mean paired difference; NaN if the two share no scored question.
+        p: two-sided, of the sign-flip test.
+        p_holm: p adjusted over the family, all pairs of methods in this column.
+        detectable: smallest difference found with 80 % power; NaN below two questions.
+        n_questions: scored questions that both share.
+    """
+
+    first: str
+    second: str
+    value: float
+    p: float
+    p_holm: float
+    detectable: float
+    n_questions: int
+
+
+def level_parts(one: Slice) -> Parts:
+    """ASR, ORR or HS of one slice."""
+    return [Part(1.0, one.key.kind, one.per_question())]
+
+
+def net_parts(side: Side, modes: Sequence[Mode]) -> Parts:
+    """NSI of one mode, or averaged over several. The side must have its benign task."""
+    harmful = [
+        Part(-1.0 / len(modes), "harmful", side.harmful[mode].per_question()) for mode in modes
+    ]
+    benign = side.benign.per_question() if side.benign else {}
+    return [*harmful, Part(-1.0, "benign", benign)]
+
+
+def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> list[Contrast]:
+    """All pairs of methods of one family, tested and corrected together (Holm).
+
+    Args:
+        metric: gives the unit.
+        methods: name -> parts, the same parts in the same order for every method.
+        seed: of the sign flips.
+    """
+    pairs = list(itertools.combinations(methods, 2))
+    if not pairs:
+        return []
+    first, second = np.array(list(itertools.combinations(range(len(methods)), 2))).T
+    found = contributions(list(methods.values()), first, second)
+    terms, by_method = found.terms, None
+    if found.by_method is not None:
+        by_method = ByMethod(found.by_method, first, second)
+    p_values = sign_flip_p(terms, seed=seed, by_method=by_method)
+    counts = sum(np.count_nonzero(~np.isnan(group), axis=1) for group in found.groups)
+    found_at = detectable(standard_error(found.groups))
+    return [
+        Contrast(
+            first=one,
+            second=other,
+            value=unit(metric) * math.fsum(row) if n else math.nan,
+            p=p,
+            p_holm=p_holm,
+            detectable=unit(metric) * least,
+            n_questions=n,
+        )
+        for (one, other), row, n, p, p_holm, least in zip(
+            pairs,
+            terms.tolist(),
+            np.asarray(counts).tolist(),
+            p_values,
+            holm(p_values),
+            found_at.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estimate:
+    """The paired difference with its 95 % interval, in the metric's own unit."""
+    paired = [
+        Means.of(one.means).minus(Means.of(other.means))
+        for one, other in zip(first, second, strict=True)
+    ]
+    if len(paired) == 1:
+        return statistics.difference(
+            paired[0].present, score=plain(metric) == "hs", seed=seed
+        ).times(unit(metric))
+    *harmful, benign = paired
+    _, gains = aligned(harmful)
+    return statistics.average_nsi(-gains, benign.present, seed=seed).times(unit(metric))

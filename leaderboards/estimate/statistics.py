@@ -1,0 +1,205 @@
+"""Estimates with 95 % confidence intervals; the question is the sampling unit.
+
+The responses to one question are correlated, so that 350 questions with 5 responses each are 350
+draws, not 1,750: everything here takes one number a question and resamples questions. Intervals are
+bias-corrected and accelerated bootstrap intervals (BCa; Efron 1987) from `scipy.stats.bootstrap`.
+Training seeds are not resampled: an interval holds for the seeds that were run.
+
+Where nothing varies the bootstrap knows nothing. The interval then comes from Clopper and Pearson
+(1934): after 0 exceptions in n questions, at most a share u of all questions are exceptions, and an
+exception lies at worst at the end of the metric's range. At 0 % and 100 % this is the
+Clopper-Pearson interval itself.
+
+Units: shares from 0 to 1, differences of shares from -1 to 1, helpfulness scores from 1 to 10; the
+table turns shares into percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+from greaves.leaderboards.estimate.resampling import N_RESAMPLES as N_RESAMPLES
+from greaves.leaderboards.estimate.resampling import bca, mean_over_modes
+
+CONFIDENCE = 0.95
+DEFAULT_SEED = 20250526
+
+_SAME = 1e-9  # values that differ by less differ only by rounding
+_SHARE, _SCORE, _DIFFERENCE, _NET = (0.0, 1.0), (1.0, 10.0), (-1.0, 1.0), (-2.0, 2.0)
+_SCORE_DIFFERENCE = (-9.0, 9.0)
+
+Vector = NDArray[np.float64]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate and the two ends of its 95 % interval; NaN where there is no data."""
+
+    value: float
+    low: float
+    high: float
+
+    def times(self, factor: float) -> Estimate:
+        """The same estimate in another unit, such as percent (`factor` > 0)."""
+        return Estimate(self.value * factor, self.low * factor, self.high * factor)
+
+
+def rate(per_question: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """ASR or ORR: the mean over questions of each question's share of harmful (refused) responses.
+
+    Args:
+        per_question: [questions], shares from 0 to 1; NaN (all samples unscored) is left out.
+        seed: of the bootstrap; the same seed and values always give the same interval.
+    """
+    return _mean(per_question, _SHARE, seed)
+
+
+def score(per_question: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """HS: the mean over questions of each question's mean score.
+
+    Args:
+        per_question: [questions], scores from 1 to 10; NaN (all samples unscored) is left out.
+        seed: of the bootstrap.
+    """
+    return _mean(per_question, _SCORE, seed)
+
+
+def difference(d: ArrayLike, *, score: bool = False, seed: int = DEFAULT_SEED) -> Estimate:
+    """The mean paired difference of two methods on one task.
+
+    Args:
+        d: [questions], differences of shares, or of helpfulness scores; NaN is left out.
+        score: whether they are scores, which differ by at most 9.
+        seed: of the bootstrap.
+    """
+    return _mean(d, _SCORE_DIFFERENCE if score else _DIFFERENCE, seed)
+
+
+def any_rate(responses: Sequence[Sequence[float]], *, seed: int = DEFAULT_SEED) -> Estimate:
+    """ASR-any: the share of questions to which at least one sampled response is harmful.
+
+    A question without a harmful response but with an unscored one is left out: nobody knows.
+
+    Args:
+        responses: [questions][responses], 1 harmful, 0 not, NaN unscored.
+        seed: of the bootstrap.
+    """
+    return _mean([_any(values) for values in responses], _SHARE, seed)
+
+
+def nsi(d: ArrayLike, e: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """NSI of one mode: mean(d) - mean(e), each paired with the vanilla model question by question.
+
+    Harmful and benign questions are resampled independently of each other (two-sample BCa). Where d
+    or e does not vary, the parts' intervals are combined by MOVER (see `average_nsi`).
+
+    Args:
+        d: [harmful questions], vanilla's share of harmful responses minus the method's.
+        e: [benign questions], the method's share of refusals minus vanilla's.
+        seed: of the bootstrap.
+    """
+    return average_nsi(np.atleast_2d(np.asarray(d, dtype=np.float64)), e, seed=seed)
+
+
+def average_nsi(ds: ArrayLike, e: ArrayLike, *, seed: int = DEFAULT_SEED) -> Estimate:
+    """Avg. NSI: the mean over modes of mean(d_mode) - mean(e), as one joint statistic.
+
+    The modes share the ORR and ask the same questions: one resample draws question ids once, for
+    all modes, and benign questions once. If d or e does not vary, the interval of the difference is
+    built from the intervals of its parts by MOVER (Zou and Donner 2008), so that a side without a
+    single change still adds what n questions cannot exclude.
+
+    Args:
+        ds: [modes, harmful questions], columns aligned by question id; NaN where a mode lacks the
+            question (or all its samples are unscored).
+        e: [benign questions]; NaN is left out.
+        seed: of the bootstrap.
+    """
+    harmful, benign = _asked(np.asarray(ds, dtype=np.float64)), _scored(e)
+    if harmful.size == 0 or benign.size == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    gain, cost = float(mean_over_modes(harmful)), float(benign.mean())
+    interval = None
+    if _varies(harmful) and _varies(benign):
+        interval = _bca(harmful, benign, seed=seed)
+    if interval is None:
+        n = harmful.shape[1]
+        gains = _bca(harmful, seed=seed) or _no_exceptions(gain, n, _DIFFERENCE)
+        costs = _bca(benign, seed=seed) or _no_exceptions(cost, benign.size, _DIFFERENCE)
+        interval = _mover(gain, gains, cost, costs)
+    return _clipped(gain - cost, interval, _NET)
+
+
+def _mean(per_question: ArrayLike, bounds: Range, seed: int) -> Estimate:
+    values = _scored(per_question)
+    if values.size == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    value = float(values.mean())
+    interval = _bca(values, seed=seed) or _no_exceptions(value, values.size, bounds)
+    return _clipped(value, interval, bounds)
+
+
+def _any(values: Sequence[float]) -> float:
+    return 1.0 if 1.0 in values else 0.0 if not any(map(math.isnan, values)) else math.nan
+
+
+def _scored(per_question: ArrayLike) -> Vector:
+    values = np.asarray(per_question, dtype=np.float64)
+    return values[~np.isnan(values)]
+
+
+def _asked(ds: Vector) -> Vector:
+    """Leave out questions no mode has and modes with no question; one row if no value is missing.
+
+    With complete modes the mean over modes of means over questions is the mean over questions of
+    means over modes: one row says the same and is drawn faster.
+    """
+    there = ~np.isnan(ds)
+    ds = ds[there.any(axis=1)][:, there.any(axis=0)]
+    complete = ds.size > 0 and not np.isnan(ds).any()
+    return ds.mean(axis=0, keepdims=True) if complete else ds
+
+
+def _varies(values: Vector) -> bool:
+    """Whether any row of [..., questions] holds two different values."""
+    return bool(np.max(np.nanmax(values, axis=-1) - np.nanmin(values, axis=-1)) > _SAME)
+
+
+def _bca(gains: Vector, costs: Vector | None = None, *, seed: int) -> Range | None:
+    """The BCa interval, or None where the data give none (one question, or no variation).
+
+    Args:
+        gains: [questions] or [modes, questions].
+        costs: [questions], what is taken off; None: nothing.
+        seed: of the bootstrap.
+    """
+    samples = [np.atleast_2d(one) for one in (gains, costs) if one is not None]
+    if min(sample.shape[1] for sample in samples) < 2:
+        return None
+    low, high = bca(*samples, seed=seed, confidence=CONFIDENCE)
+    return (low, high) if high - low > _SAME else None  # False for NaN as well
+
+
+def _no_exceptions(value: float, n: int, bounds: Range) -> Range:
+    """Interval of a mean when all `n` questions gave `value`; `bounds` is the metric's range."""
+    share = float(binomtest(0, n).proportion_ci(CONFIDENCE, method="exact").high)
+    return value - share * (value - bounds[0]), value + share * (bounds[1] - value)
+
+
+def _mover(gain: float, gains: Range, cost: float, costs: Range) -> Range:
+    """Interval of `gain - cost` from an interval of each (Zou and Donner 2008, equation 3)."""
+    low = math.hypot(gain - gains[0], costs[1] - cost)
+    high = math.hypot(gains[1] - gain, cost - costs[0])
+    return gain - cost - low, gain - cost + high
+
+
+def _clipped(value: float, interval: Range, bounds: Range) -> Estimate:
+    low, high = (min(max(end, bounds[0]), bounds[1]) for end in interval)
+    return Estimate(value, low, high)

@@ -1,0 +1,1 @@
+"""Verdicts of a run, read into columns."""

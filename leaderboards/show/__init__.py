@@ -1,0 +1,1 @@
+"""The same rows for readers: terminal, Markdown, LaTeX."""

@@ -1,0 +1,149 @@
+"""The leaderboard as Markdown, CSV and JSON: same rows, same numbers (LaTeX: `latex`)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greaves.base.text import csv_cell
+from greaves.base.text import printable as printable
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.standing import AgainstBest
+from greaves.leaderboards.show import wide
+
+_DECIMALS = 4
+_SPECIAL = re.compile(r"([\\`*_\[\]|~])")
+
+
+def markdown(
+    rows: Sequence[Row],
+    *,
+    title: str = "Leaderboard",
+    notes: Sequence[str] = (),
+    hashes: Mapping[str, str] | None = None,
+) -> str:
+    """A Markdown page: the wide table, what it rests on, notes, and what was run.
+
+    Args:
+        title: heading of the page.
+        notes: lines a reader must be told (see `greaves.leaderboards.board.notes`).
+        hashes: what was run -> its hash.
+    """
+    parts = [f"# {escaped(title)}", *map(escaped, wide.labels(rows)), escaped(wide.legend(rows))]
+    parts += [escaped(line) for line in wide.marks(rows)]
+    for sheet in wide.sheets(rows):
+        columns = [*wide.before_and_after(sheet), wide.text_tasks(sheet)]
+        parts += [_table(sheet, part) for part in columns if part]
+        parts += [_bullets(wide.foot(sheet)), *_further(sheet)]
+    if notes:
+        parts += ["## Notes", _bullets(notes)]
+    if hashes:
+        run = [f"{name}: {value}" for name, value in hashes.items()]
+        parts += ["## What was run", _bullets(run)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The rows as CSV with a header line; seeds and per-seed values as JSON, no value as "".
+
+    Names that a spreadsheet would take for a formula get an apostrophe in front.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(Row.model_fields), lineterminator="\n")
+    writer.writeheader()
+    for plain in as_plain(rows):
+        nested = {name: json.dumps(plain[name]) for name in ("seeds", "per_seed")}
+        writer.writerow({name: csv_cell(value) for name, value in (plain | nested).items()})
+    return out.getvalue()
+
+
+def tests_as_csv(tests: Sequence[AgainstBest]) -> str:
+    """Every method against the best of its column, as CSV with a header line."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(AgainstBest.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: csv_cell(rounded(value)) for name, value in test.model_dump().items()}
+        for test in tests
+    )
+    return out.getvalue()
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """The rows as a JSON list of objects; no NaN, floats rounded to 4 decimals."""
+    return json.dumps(as_plain(rows), indent=1, allow_nan=False) + "\n"
+
+
+def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as plain values with floats rounded to 4 decimals."""
+    return [{name: rounded(value) for name, value in row.model_dump().items()} for row in rows]
+
+
+def escaped(text: str) -> str:
+    """Foreign text as Markdown shows it literally, in a table cell too."""
+    literal = _SPECIAL.sub(r"\\\1", printable(text))
+    return literal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _table(sheet: wide.Sheet, columns: Sequence[wide.Column]) -> str:
+    return _lines(
+        [column.title for column in columns],
+        {
+            (line.model, line.method): [_cell(line.rows.get(column)) for column in columns]
+            for line in sheet.lines
+            if any(column in line.rows for column in columns)
+        },
+    )
+
+
+def _further(sheet: wide.Sheet) -> list[str]:
+    """A second table: the ranks that the tests leave open, and ASR-any; [] if there is neither."""
+    asr = [column for column in sheet.columns if column.metric == "asr"]
+    columns = [column for column in sheet.columns if column.metric == "avg_nsi"]
+    titles = [
+        *(f"Rank by {column.title}" for column in columns),
+        *(column.title.replace("ASR", "ASR-any") for column in asr),
+    ]
+    body = {
+        (line.model, line.method): [
+            *(wide.rank(line.rows.get(column)) for column in columns),
+            *(wide.any_rate(line.rows.get(column)) for column in asr),
+        ]
+        for line in sheet.lines
+        if any(column in line.rows for column in (*columns, *asr))
+    }
+    return [escaped(wide.FURTHER), _lines(titles, body)] if titles else []
+
+
+def _lines(titles: Sequence[str], body: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    head = ["Model", "Method", *map(escaped, titles)]
+    ruler = ["---", "---", *("---:" for _ in titles)]
+    cells = [[*map(escaped, names), *found] for names, found in body.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ruler, *cells))
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return wide.NOTHING
+    number = f"**{wide.number(row)}**" if wide.is_best(row) else wide.number(row)
+    mark = wide.LIKE_BEST if wide.is_like_best(row) else ""
+    return f"{number}{mark} {wide.interval(row)}".strip()
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {escaped(line)}" for line in lines)
+
+
+def rounded(value: Any) -> Any:
+    """Plain data with every float rounded to 4 decimals."""
+    if isinstance(value, float):
+        return round(value, _DECIMALS) + 0.0  # -0.0 + 0.0 is 0.0
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return value

@@ -1,0 +1,284 @@
+"""Rows as the wide table that people read: one line a model x method, one column a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from greaves.base.records import MODES
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.estimate.metrics import (
+    HS_TASK,
+    LEVELS,
+    Metric,
+    is_durability,
+    is_text,
+    name,
+    plain,
+)
+from greaves.leaderboards.read.slices import VANILLA, TaskKey, nsi_tasks, only
+
+POCKET = (
+    "pocket: shows that the machinery works and that methods differ, not what they do to a 7B model"
+)
+LEGEND = (
+    "ASR, ORR in % (lower is better); NSI in percentage points, HS on 0-10 (higher is better). "
+    "[low, high]: 95 % interval, bootstrap over questions."
+)
+LIKE_BEST = "\N{DAGGER}"
+MARKS = (
+    "Bold: best of its model and column. "
+    f"{LIKE_BEST}: not distinguishable from the best (paired sign-flip test, Holm, 5 %)."
+)
+FURTHER = (
+    "Rank: place among the methods of the model, and the places that the tests leave open. "
+    "ASR-any: share of harmful questions (%) to which any sampled response is harmful."
+)
+NOTHING = "-"
+
+DURABILITY = (
+    "After: the same after benign fine-tuning; NSI after is against vanilla before any stress. "
+    "ASR change: after minus before, paired by question. JSR: ASR under the prompt of the task jsr."
+)
+
+TEXT = (
+    "Text tasks (collateral damage): mean over documents of the metric that is named, shares in %; "
+    "change: minus vanilla, paired by document."
+)
+
+_ORDER: tuple[Metric, ...] = (
+    *("asr", "orr", "nsi", "avg_nsi", "hs"),
+    *("asr_after", "asr_change", "orr_after", "hs_after", "nsi_after", "avg_nsi_after"),
+    "text",
+)
+_JSR = "jsr"
+_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
+
+
+class Column(NamedTuple):
+    """One column: a metric on a task (None for Avg. NSI)."""
+
+    metric: Metric
+    task: str | None
+    title: str
+
+
+class Line(NamedTuple):
+    """One line: a method on a model; `rows` may lack columns."""
+
+    model: str
+    method: str
+    rows: Mapping[Column, Row]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One wide table: in every column the verdicts of one judge.
+
+    Attributes:
+        columns: ASR by mode, ORR, NSI by mode, Avg. NSI, HS; further tasks after their like.
+        lines: by model; within a model vanilla first, then by Avg. NSI, best first.
+    """
+
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+
+
+def sheets(rows: Sequence[Row]) -> list[Sheet]:
+    """As few wide tables as hold all rows without two judges in one column."""
+    judges: dict[str, set[tuple[Metric, str | None]]] = {}
+    for row in rows:
+        judges.setdefault(row.judge, set()).add((row.metric, row.task))
+    together: list[tuple[set[str], set[tuple[Metric, str | None]]]] = []
+    for judge, columns in sorted(judges.items()):
+        for names, taken in together:
+            if not taken & columns:
+                names.add(judge)
+                taken |= columns
+                break
+        else:
+            together.append(({judge}, set(columns)))
+    return [_sheet([row for row in rows if row.judge in names]) for names, _ in together]
+
+
+def number(row: Row) -> str:
+    """The value as it is printed: one decimal, two for HS."""
+    return NOTHING if row.value is None else _printed(row.value, row.metric)
+
+
+def interval(row: Row) -> str:
+    """The interval as it is printed, e.g. "[55.1, 62.0]"; empty if there is none."""
+    if row.low is None or row.high is None:
+        return ""
+    return f"[{_printed(row.low, row.metric)}, {_printed(row.high, row.metric)}]"
+
+
+def is_best(row: Row) -> bool:
+    """Whether the row leads its column; a row that is alone leads nothing."""
+    return row.rank == 1
+
+
+def is_like_best(row: Row) -> bool:
+    """Whether the row does not lead, but the data cannot tell it from the one that does."""
+    return row.distinguishable_from_best is False and not is_best(row)
+
+
+def marks(rows: Iterable[Row]) -> list[str]:
+    """What bold and the dagger mean, if there is more than one method to tell apart."""
+    return [MARKS] if any(row.rank is not None for row in rows) else []
+
+
+def levels_and_net(sheet: Sheet) -> list[Sequence[Column]]:
+    """The columns in parts: ASR, ORR and HS, then NSI, then both again after a stress.
+
+    Text tasks are a part of their own. A part without any column is left out.
+    """
+    parts: list[Sequence[Column]] = []
+    for columns in before_and_after(sheet):
+        net = [column for column in columns if plain(column.metric) in ("nsi", "avg_nsi")]
+        parts += [[column for column in columns if column not in net], net]
+    return [part for part in (*parts, text_tasks(sheet)) if part]
+
+
+def before_and_after(sheet: Sheet) -> tuple[Sequence[Column], Sequence[Column]]:
+    """The columns of methods as they are, and of methods under a stress; no text tasks."""
+    after = [column for column in sheet.columns if is_durability(column.metric)]
+    taken = {*after, *text_tasks(sheet)}
+    return [column for column in sheet.columns if column not in taken], after
+
+
+def text_tasks(sheet: Sheet) -> Sequence[Column]:
+    """The columns of text tasks."""
+    return [column for column in sheet.columns if is_text(column.metric)]
+
+
+def legend(rows: Iterable[Row]) -> str:
+    """What the metrics are."""
+    metrics = {row.metric for row in rows}
+    parts = [LEGEND]
+    parts += [DURABILITY] if any(map(is_durability, metrics)) else []
+    parts += [TEXT] if any(map(is_text, metrics)) else []
+    return " ".join(parts)
+
+
+def rank(row: Row | None) -> str:
+    """The place and the places that the tests leave open, e.g. "2 [1, 3]"."""
+    if row is None or row.rank is None:
+        return NOTHING
+    return f"{row.rank} [{row.rank_low}, {row.rank_high}]"
+
+
+def any_rate(row: Row | None) -> str:
+    """ASR-any of an ASR row with its interval."""
+    if row is None or row.any_value is None:
+        return NOTHING
+    return f"{row.any_value:z.1f} [{row.any_low:z.1f}, {row.any_high:z.1f}]"
+
+
+def foot(sheet: Sheet) -> list[str]:
+    """Judge and counts of every column; where there are several training seeds, each.
+
+    Seeds are told of Avg. NSI, or of ASR and ORR where there is none.
+    """
+    lines = []
+    for column in sheet.columns:
+        if column.metric.endswith("_change"):
+            continue  # the counts of what changed
+        rows = [line.rows[column] for line in sheet.lines if column in line.rows]
+        if is_text(column.metric):
+            count = _span(row.n_questions for row in rows)
+            lines.append(f"{column.title}: {rows[0].judge}; {count} documents")
+            continue
+        lines.append(
+            f"{column.title}: judge {rows[0].judge}; {_span(row.n_questions for row in rows)} "
+            f"questions, {_span(row.n_responses for row in rows)} responses, "
+            f"{_span(row.n_unscored for row in rows)} unscored"
+        )
+    told = ("avg_nsi",) if any(c.metric == "avg_nsi" for c in sheet.columns) else ("asr", "orr")
+    for line in sheet.lines:
+        for column, row in line.rows.items():
+            if row.seed_sd is not None and row.metric in told:
+                lines.append(f"{column.title} of {line.method} on {line.model}: {_seeds(row)}")
+    return lines
+
+
+def _seeds(row: Row) -> str:
+    each = ", ".join(
+        f"seed {seed}: {_printed(value, row.metric)}"
+        for seed, value in sorted(row.per_seed.items(), key=lambda item: int(item[0]))
+    )
+    return f"{each}; standard deviation over seeds {row.seed_sd:.1f}, interval {interval(row)}"
+
+
+def labels(rows: Iterable[Row]) -> list[str]:
+    """What the rows' labels say, as sentences."""
+    found = dict.fromkeys(part for row in rows for part in row.label.split("; ") if part)
+    return [POCKET if label == "pocket" else label for label in found]
+
+
+def _sheet(rows: Sequence[Row]) -> Sheet:
+    tasks = {
+        TaskKey(_KIND_OF[plain(row.metric)], row.mode, row.task)
+        for row in rows
+        if plain(row.metric) in _KIND_OF and row.mode and row.task
+    }
+    columns = {
+        (row.metric, row.task): Column(row.metric, row.task, _title(row, tasks)) for row in rows
+    }
+    modes = {row.task: MODES.index(row.mode) for row in rows if row.mode}
+
+    def place(column: Column) -> tuple[int, bool, int, str]:
+        further = (
+            not is_text(column.metric)
+            and bool(column.task)
+            and (column.task == _JSR or column.title.endswith(f" {column.task}"))
+        )
+        order = _ORDER.index("text" if is_text(column.metric) else column.metric)
+        return order, further, modes.get(column.task, 0), column.title
+
+    lines: dict[tuple[str, str], dict[Column, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.model, row.method), {})[columns[row.metric, row.task]] = row
+    return Sheet(
+        sorted(columns.values(), key=place),
+        sorted((Line(*name, found) for name, found in lines.items()), key=_rank),
+    )
+
+
+def _title(row: Row, tasks: set[TaskKey]) -> str:
+    """The mode is title enough for the task that enters NSI; others are called by their name."""
+    if is_text(row.metric):
+        return f"{row.task} change" if row.metric.endswith("_change") else str(row.task)
+    harmful, benign = nsi_tasks(tasks)
+    metric, said = plain(row.metric), name(row.metric)
+    if row.task == _JSR and said.startswith("ASR"):
+        return said.replace("ASR", "JSR")
+    if metric in ("asr", "asr_change", "nsi"):
+        known = row.mode is not None and harmful.get(row.mode) == row.task
+        return f"{said} {row.mode if known else row.task}"
+    if metric == "avg_nsi":
+        return said
+    chats = {key.task for key in tasks if key.kind == "chat"}
+    alone = benign if metric == "orr" else only(chats) or only(chats & {HS_TASK})
+    return said if row.task == alone else f"{said} {row.task}"
+
+
+def _rank(line: Line) -> tuple[str, bool, float, str]:
+    average = [
+        row.value for row in line.rows.values() if row.metric == "avg_nsi" and row.value is not None
+    ]
+    return line.model, line.method != VANILLA, -average[0] if average else math.inf, line.method
+
+
+def _printed(value: float, metric: Metric) -> str:
+    digits = 3 if metric in ("text_raw", "text_raw_change") else 2 if plain(metric) == "hs" else 1
+    return f"{value:z.{digits}f}"
+
+
+def _span(counts: Iterable[int]) -> str:
+    """One count, or "348 to 350" where methods differ."""
+    found = sorted(counts)
+    low, high = f"{found[0]:,}", f"{found[-1]:,}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,52 @@
+"""A LoRA adapter beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from greaves.align.part import Part
+from greaves.models.contract import LALM
+
+
+@dataclass(frozen=True)
+class LoRAAdapter(Part):
+    """A LoRA adapter in peft's own format, on the language model only.
+
+    Attributes:
+        folder: adapter_config.json and adapter_model.safetensors. Kept with them, if they are
+            there: losses.json, the course of the training, and selection.json, which questions it
+            was trained on and why.
+    """
+
+    kind: ClassVar[str] = "lora"
+    folder: Path
+    files: ClassVar[tuple[str, str]] = ("adapter_config.json", "adapter_model.safetensors")
+    beside: ClassVar[str] = "losses.json"
+    selection: ClassVar[str] = "selection.json"
+
+    def attached(self, model: LALM) -> AbstractContextManager[None]:
+        """See `Part.attached`."""
+        return model.attach_adapter(str(self.folder))
+
+    def content_hash(self) -> str:
+        """See `Part.content_hash`."""
+        digest = hashlib.sha256()
+        for name in self.files:
+            digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """See `Part.save`."""
+        for name in (*self.files, self.beside, self.selection):
+            if name in self.files or (self.folder / name).is_file():
+                shutil.copyfile(self.folder / name, folder / name)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See `Part.load`."""
+        return cls(folder)

@@ -1,0 +1,183 @@
+"""Which benign questions are fine-tuned on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from greaves.align.defence import Defence
+from greaves.align.method import RunContext
+from greaves.align.proximity.config import OWN, TF_IDF, ProximityConfig, SelectionConfig
+from greaves.align.proximity.distance import closest_first, count, nearest, scaled
+from greaves.align.proximity.encoders import find_encoder
+from greaves.align.proximity.filtering import FarthestFilter, filters_of
+from greaves.align.proximity.pretrained import identity
+from greaves.align.training.processes import computed_once
+from greaves.base.errors import DataError
+from greaves.base.records import content_hash
+from greaves.data.alignment.sets import AlignmentItem
+from greaves.models.contract import LALM
+
+_AXES: dict[str, tuple[Literal["semantic", "acoustic"], ...]] = {
+    "semantic": ("semantic",),
+    "acoustic": ("acoustic",),
+    "mixed": ("semantic", "acoustic"),
+    "random": (),
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, and why.
+
+    Attributes:
+        config: axis, encoders, side and fraction.
+        filters: that were honoured before.
+        ids: [benign] of all questions.
+        distances: axis -> [benign] minimum cosine distance to a harmful question; the axes that
+            entered, none for "random".
+        order: [benign] what was sorted by; None for "random".
+        kept: indices of the questions that the filters left.
+        taken: indices of the questions that are fine-tuned on, in the set's order.
+    """
+
+    config: SelectionConfig
+    filters: list[FarthestFilter]
+    ids: list[str]
+    distances: dict[str, Tensor]
+    order: Tensor | None
+    kept: list[int]
+    taken: list[int]
+
+    def chosen(self, benign: Sequence[AlignmentItem]) -> list[AlignmentItem]:
+        """The questions that are fine-tuned on."""
+        return [benign[index] for index in self.taken]
+
+    def summary(self) -> dict[str, Any]:
+        """A few words for a defence's notes."""
+        return {
+            "axis": self.config.axis,
+            "side": None if self.order is None else self.config.side,
+            "questions": len(self.taken),
+            "of": len(self.ids),
+            "left_by_filters": len(self.kept),
+            "ids": content_hash({"ids": [self.ids[index] for index in self.taken]})[:16],
+        }
+
+    def as_plain(self) -> dict[str, Any]:
+        """Every question with its distances, for the file beside the adapter."""
+        kept, taken = set(self.kept), set(self.taken)
+        return {
+            **self.summary(),
+            "fraction": self.config.fraction,
+            "encoders": {axis: getattr(self.config, f"{axis}_encoder") for axis in self.distances},
+            "filters": [one.model_dump(mode="json") for one in self.filters],
+            "items": [
+                {
+                    "id": name,
+                    **{axis: float(found[index]) for axis, found in self.distances.items()},
+                    "kept": index in kept,
+                    "taken": index in taken,
+                }
+                for index, name in enumerate(self.ids)
+            ],
+        }
+
+
+def select(
+    model: LALM,
+    benign: Sequence[AlignmentItem],
+    harmful: Sequence[AlignmentItem],
+    defence: Defence,
+    config: SelectionConfig,
+    context: RunContext,
+) -> Selection:
+    """Choose by proximity.
+
+    The defence's filters leave their share first. Of what is left, as many questions are taken as
+    `fraction` is of the whole set (fewer if the filters left fewer).
+
+    Args:
+        model: whose own audio encoder may be asked.
+        benign: what there is to fine-tune on.
+        harmful: the reference set.
+        defence: whose filters are honoured.
+        config: axis, encoders, side, fraction.
+        context: folder, where distances are kept for a resumed run and for other processes; seed
+            of the axis "random".
+
+    Raises:
+        DataError: there are no benign questions, or no harmful reference.
+        ModelError: an encoder cannot be loaded.
+    """
+    if not benign or not harmful:
+        kind = "benign" if not benign else "harmful"
+        raise DataError(f"benign fine-tuning needs {kind} questions", do="give it another set")
+    kept = list(range(len(benign)))
+    filters = filters_of(defence)
+    for one in filters:
+        _, order = _distances(model, benign, harmful, one, context)
+        shares = count(one.keep, len(benign))
+        if order is None:
+            left = random.Random(f"filter of seed {context.seed}").sample(kept, len(kept))
+        else:
+            left = [index for index in closest_first(-order) if index in set(kept)]
+        kept = sorted(left[:shares])
+    distances, order = _distances(model, benign, harmful, config, context)
+    wanted = count(config.fraction, len(benign))
+    if order is None:
+        chooser = random.Random(f"benign fine-tuning of seed {context.seed}")
+        taken = chooser.sample(kept, min(wanted, len(kept)))
+    else:
+        sign = 1 if config.side == "closest" else -1
+        left_over = set(kept)
+        taken = [index for index in closest_first(sign * order) if index in left_over][:wanted]
+    return Selection(
+        config, filters, [item.id for item in benign], distances, order, kept, sorted(taken)
+    )
+
+
+def encoders_of(configs: Sequence[ProximityConfig]) -> dict[str, str]:
+    """Encoders that have to be loaded, by name -> what tells their weights from others."""
+    names = {getattr(one, f"{axis}_encoder") for one in configs for axis in _AXES[one.axis]}
+    return {name: identity(name) for name in sorted(names - {OWN, TF_IDF})}
+
+
+def _distances(
+    model: LALM,
+    benign: Sequence[AlignmentItem],
+    harmful: Sequence[AlignmentItem],
+    config: ProximityConfig,
+    context: RunContext,
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Distances by axis, and what is sorted by; None where nothing is measured."""
+    found: dict[str, Tensor] = {
+        axis: _axis(model, benign, harmful, axis, getattr(config, f"{axis}_encoder"), context)
+        for axis in _AXES[config.axis]
+    }
+    if not found:
+        return {}, None
+    if len(found) == 1:
+        return found, next(iter(found.values()))
+    return found, torch.stack([scaled(each) for each in found.values()]).mean(dim=0)
+
+
+def _axis(
+    model: LALM,
+    benign: Sequence[AlignmentItem],
+    harmful: Sequence[AlignmentItem],
+    axis: Literal["semantic", "acoustic"],
+    encoder: str,
+    context: RunContext,
+) -> Tensor:
+    def measure() -> dict[str, Tensor]:
+        rows = find_encoder(encoder, axis, model)([*benign, *harmful])
+        return {"distances": nearest(rows[: len(benign)], rows[len(benign) :])}
+
+    name = content_hash({"axis": axis, "encoder": encoder})[:16]
+    return computed_once(context.folder / f"distances-{name}.safetensors", measure)["distances"]

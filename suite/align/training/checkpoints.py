@@ -1,0 +1,59 @@
+"""Which checkpoints of a fine-tuning can be continued from: whole ones, as they were written.
+
+A process may be killed while it writes one, and a power cut may empty files that were written. So a
+checkpoint that is done gets a list of its files with their checksums, and is not read without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+from greaves.base.store import write_json
+
+CHECKPOINTS, WHOLE = "checkpoints", "whole"
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Say that every process has written its part; call it when that is so."""
+    files = sync_files(checkpoint)
+    write_json(
+        checkpoint / WHOLE, {str(path.relative_to(checkpoint)): _sum(path) for path in files}
+    )
+
+
+def sync_files(folder: Path) -> list[Path]:
+    """Wait until all files of a folder are on disk; returns them."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return files
+
+
+def last_whole(folder: Path) -> Path | None:
+    """The newest checkpoint in a folder that is as it was written; None if there is none."""
+    marked = [place.parent for place in (folder / CHECKPOINTS).glob(f"checkpoint-*/{WHOLE}")]
+    newest_first = sorted(marked, key=lambda path: -int(path.name.rpartition("-")[2]))
+    return next((path for path in newest_first if _intact(path)), None)
+
+
+def _intact(checkpoint: Path) -> bool:
+    try:
+        listed = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
+        return bool(listed) and all(
+            _sum(checkpoint / name) == kept for name, kept in listed.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sum(path: Path) -> str:
+    """CRC-32 of a file, in hex."""
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            found = zlib.crc32(block, found)
+    return f"{found:08x}"

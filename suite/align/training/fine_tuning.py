@@ -1,0 +1,232 @@
+"""LoRA fine-tuning with HF Trainer and DeepSpeed ZeRO, shared by all training methods.
+
+A method says what is learnt (examples: a conversation and its target) and how it is scored (an
+objective on the last positions' states); LoRA, penalty, optimiser, batches, processes, checkpoints
+and resuming are here and beside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from greaves.align.defence import Defence
+from greaves.align.method import RunContext
+from greaves.align.parts.lora import LoRAAdapter
+from greaves.align.training import zero
+from greaves.align.training.buckets import length_buckets
+from greaves.align.training.checkpoints import last_whole, sync_files
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.network import AlignmentNetwork
+from greaves.align.training.objective import Example, Objective, position_weights
+from greaves.align.training.processes import join, rank, wait, world_size
+from greaves.align.training.trainer import AlignmentTrainer
+from greaves.base.errors import ModelError, TrainingError
+from greaves.base.store import write_json
+from greaves.models.contract import LALM
+from greaves.models.out_of_memory import out_of_memory
+from greaves.models.transformers_lalm import TransformersLALM
+
+ADAPTER, EPOCHS, CUT = "adapter", "epochs", "cut.json"
+
+
+def schedule(count: int, epochs: int, seed: int) -> list[int]:
+    """Indices 0..count-1 in a fresh random order every epoch, one after the other."""
+    chooser = random.Random(seed)
+    order: list[int] = []
+    for _ in range(epochs):
+        order += chooser.sample(range(count), count)
+    return order
+
+
+def fine_tune(
+    model: LALM,
+    examples: Sequence[Example],
+    objective: Objective,
+    config: FineTuningConfig,
+    context: RunContext,
+) -> tuple[LoRAAdapter, dict[str, Any]]:
+    """Train a LoRA adapter; the model itself is left bit for bit as it was.
+
+    Where several processes train together, each calls this with the same arguments.
+
+    Args:
+        model: a model whose weights are at hand.
+        examples: in the order of training, all epochs one after the other (see `schedule`).
+        objective: the alignment loss.
+        config: the recipe.
+        context: folder (checkpoints; a killed run continues from them), seed, engine, progress.
+
+    Returns:
+        The adapter, saved in `context.folder`, and notes: first and last logged loss.
+
+    Raises:
+        ModelError: the model is a black box.
+        TrainingError: the loss is not a number, the batch cannot be cut as the engine is to, or
+            the folder's checkpoints were made by another number of processes or another engine.
+    """
+    if not isinstance(model, TransformersLALM):
+        raise ModelError(f"{model.name} cannot be fine-tuned: its weights are not at hand")
+    _encode_clips(model, examples)
+    if config.length_buckets:
+        examples = _in_buckets(model, examples, config, context.seed)
+    weights = position_weights(examples, config.batch_size, objective.reduction)
+    _check_checkpoints(config, context)
+    if context.training.stage:
+        zero.prepare()
+    join()
+    torch.manual_seed(context.seed)
+    network = AlignmentNetwork(model, objective, config)
+    try:
+        trainer = AlignmentTrainer(network, model, examples, weights, config, context)
+        trainer.add_callback(_KeepEpochs(trainer, config, context, len(examples)))
+        checkpoint = last_whole(context.folder)
+        with _explained(trainer):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            trainer.check_losses()
+            save_adapter(network, context.folder / ADAPTER)
+        course = [row for row in trainer.state.log_history if "loss" in row]
+        if rank() == 0:
+            write_json(context.folder / ADAPTER / LoRAAdapter.beside, {"steps": course})
+        wait()
+    finally:
+        network.unload()
+        model.network.eval().requires_grad_(False)
+    notes = {"first_loss": course[0]["loss"], "last_loss": course[-1]["loss"]}
+    return LoRAAdapter(context.folder / ADAPTER), notes
+
+
+def kept_epochs(folder: Path) -> dict[int, Defence]:
+    """Adapters that `fine_tune` kept in its folder, by epoch (see `TrainingSpec.keep_epochs`)."""
+    found = sorted((folder / EPOCHS).glob("*"), key=lambda place: int(place.name))
+    return {int(place.name): Defence((LoRAAdapter(place),)) for place in found}
+
+
+def save_adapter(network: AlignmentNetwork, folder: Path) -> None:
+    """Write the adapter as peft does, in one step; every process calls it, the first one writes."""
+    with _whole(network):
+        if rank() != 0:
+            return
+        partial = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        network.save_pretrained(str(partial))
+    _forget_paths(partial / "adapter_config.json", network.lalm)
+    sync_files(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+@contextmanager
+def _whole(network: AlignmentNetwork) -> Iterator[None]:
+    """LoRA parameters are whole inside, also where ZeRO-3 has taken them apart."""
+    parameters = [one for one in network.parameters() if one.requires_grad]
+    if not any(hasattr(one, "ds_id") for one in parameters):
+        yield
+        return
+    from deepspeed import zero as deepspeed_zero
+
+    with deepspeed_zero.GatheredParameters(parameters):
+        yield
+
+
+def _encode_clips(model: TransformersLALM, examples: Sequence[Example]) -> None:
+    """Pass every clip through the audio tower once: the first process does, the others read."""
+    clips = sorted({item.conversation.clip for item in examples if item.conversation.clip})
+    if rank() == 0:
+        model.features(clips)
+    wait()
+    model.features(clips)
+
+
+def _in_buckets(
+    model: TransformersLALM, examples: Sequence[Example], config: FineTuningConfig, seed: int
+) -> list[Example]:
+    lengths = [
+        int(model.tokens([example.conversation], [example.reply]).mask.sum())
+        for example in examples
+    ]
+    epoch = math.ceil(len(examples) / config.epochs)
+    order: list[int] = []
+    for number, start in enumerate(range(0, len(examples), epoch)):
+        window = range(start, min(start + epoch, len(examples)))
+        order += length_buckets(window, lengths, config.batch_size, seed + number)
+    return [examples[index] for index in order]
+
+
+class _KeepEpochs(TrainerCallback):  # type: ignore[misc]
+    """Keeps the adapters of chosen epochs; an epoch ends with the step that finishes it."""
+
+    def __init__(
+        self,
+        trainer: AlignmentTrainer,
+        config: FineTuningConfig,
+        context: RunContext,
+        examples: int,
+    ) -> None:
+        self.network, self.folder = trainer.model, context.folder / EPOCHS
+        an_epoch = examples / config.epochs
+        self.ends: Mapping[int, int] = {
+            math.ceil(epoch * an_epoch / config.batch_size): epoch
+            for epoch in context.training.keep_epochs
+            if epoch < config.epochs
+        }
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
+        epoch = self.ends.get(state.global_step)
+        if epoch is not None:
+            if rank() == 0:
+                self.folder.mkdir(exist_ok=True)
+            save_adapter(self.network, self.folder / str(epoch))
+
+
+def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:
+    """Checkpoints fit the engine and the number of processes that made them, and no other."""
+    file, spec = context.folder / CUT, context.training
+    wanted = {"engine": spec.engine, "processes": world_size(), "batch_size": config.batch_size}
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else wanted
+    wait()
+    if found != wanted and last_whole(context.folder):
+        raise TrainingError(
+            f"the checkpoints were made by {found['processes']} processes under"
+            f" {found['engine']}, this run has {world_size()} under {spec.engine}",
+            where=str(context.folder),
+            do="run as before, or remove the folder to train from the start",
+        )
+    if rank() == 0:
+        write_json(file, wanted)
+
+
+@contextmanager
+def _explained(trainer: AlignmentTrainer) -> Iterator[None]:
+    """Memory that runs out inside is told with the step, and with what to set."""
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+    size = trainer.args.per_device_train_batch_size
+    step = trainer.state.global_step + 1
+    raise TrainingError(
+        f"out of memory at step {step}, with {size} examples a process at a time",
+        do=f"set training.micro_batch to {size // 2}"
+        if size > 1
+        else "set training.engine to zero-3, or train on devices with more memory",
+    )
+
+
+def _forget_paths(file: Path, model: LALM) -> None:
+    """Name the base model as the recipe does: no path of this machine leaves with the adapter."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["base_model_name_or_path"] = f"{model.name}@{model.revision}"
+    content["target_modules"] = sorted(content["target_modules"])
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,243 @@
+"""HF Trainer over examples that are already in order: batches, checkpoints, losses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from greaves.align.method import RunContext
+from greaves.align.training import zero
+from greaves.align.training.checkpoints import mark_whole
+from greaves.align.training.config import FineTuningConfig
+from greaves.align.training.network import AlignmentNetwork
+from greaves.align.training.objective import Example
+from greaves.align.training.processes import rank, wait, world_size
+from greaves.base.errors import TrainingError
+from greaves.models.transformers_lalm import TransformersLALM
+
+_NEVER = 2**62
+"""Stands for a step that did not come."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a step's batch is cut: processes x micro_batch x accumulation = batch_size.
+
+    Attributes:
+        processes: that train together.
+        micro_batch: examples a process takes at a time.
+        accumulation: micro-batches a process takes before a step.
+    """
+
+    processes: int
+    micro_batch: int
+    accumulation: int
+
+
+def cut(batch_size: int, micro_batch: int | None, processes: int) -> Cut:
+    """Cut a batch.
+
+    Raises:
+        TrainingError: it does not come out even.
+    """
+    micro = micro_batch or max(1, batch_size // processes)
+    accumulation = batch_size // (processes * micro)
+    if accumulation * processes * micro != batch_size:
+        raise TrainingError(
+            f"batch_size {batch_size} is not {processes} processes x micro_batch {micro} x a whole"
+            " number of accumulated steps",
+            do="change `training.micro_batch`, `training.processes` or the method's batch_size",
+        )
+    return Cut(processes, micro, accumulation)
+
+
+def arguments(
+    model: TransformersLALM, config: FineTuningConfig, context: RunContext, steps: int
+) -> TrainingArguments:
+    """Trainer's arguments for one fine-tuning of `steps` steps."""
+    spec = context.training
+    parts = cut(config.batch_size, spec.micro_batch, world_size())
+    on_gpu = model.device.type == "cuda"
+    made = TrainingArguments(
+        output_dir=str(context.folder / "checkpoints"),
+        per_device_train_batch_size=parts.micro_batch,
+        gradient_accumulation_steps=parts.accumulation,
+        num_train_epochs=1,  # the examples are all epochs, laid end to end
+        learning_rate=config.learning_rate,
+        adam_beta1=config.beta_1,
+        adam_beta2=config.beta_2,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        lr_scheduler_type=config.scheduler,
+        warmup_steps=min(math.ceil(config.warm_up * steps), steps - 1),  # its first rate is 0
+        save_steps=max(1, steps // config.epochs),
+        save_total_limit=2,
+        # Reading the loss stops a GPU for a moment; a CPU loses nothing.
+        logging_steps=max(1, steps // 100) if on_gpu else 1,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        seed=context.seed,
+        use_cpu=not on_gpu,
+        ddp_backend="gloo" if parts.processes > 1 and not on_gpu else None,
+        ddp_find_unused_parameters=False,
+        bf16=spec.precision == "bf16" or (spec.precision == "auto" and on_gpu),
+        deepspeed=zero.configuration(spec.stage) if spec.stage else None,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["targets"],
+        report_to=[],
+    )
+    if parts.processes == 1:
+        made._n_gpu = min(1, made.n_gpu)  # not DataParallel over every GPU it sees
+    return made
+
+
+class AlignmentTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose loss is the network's own output.
+
+    Args:
+        network: see `AlignmentNetwork`.
+        model: the LALM it stands on.
+        examples: in the order of training.
+        weights: see `position_weights`.
+        config, context: see `fine_tune`.
+    """
+
+    def __init__(
+        self,
+        network: AlignmentNetwork,
+        model: TransformersLALM,
+        examples: Sequence[Example],
+        weights: Sequence[float],
+        config: FineTuningConfig,
+        context: RunContext,
+    ) -> None:
+        steps = math.ceil(len(examples) / config.batch_size)
+        made = arguments(model, config, context, steps)
+        rows = list(zip(examples, weights, strict=True))
+        # The last step is filled up with examples that weigh nothing, so that it is cut as any.
+        rows += [(examples[-1], 0.0)] * (steps * config.batch_size - len(rows))
+        super().__init__(
+            model=network,
+            args=made,
+            train_dataset=rows,
+            data_collator=_Collator(model, made.gradient_accumulation_steps * world_size()),
+            callbacks=[_Progress(context)],
+        )
+        self.model_accepts_loss_kwargs = False  # so a micro-batch's loss is divided once
+        self._first_broken: torch.Tensor | None = None
+
+    def _get_train_sampler(self, *_args: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], *_args: Any, **_kwargs: Any
+    ) -> torch.Tensor:
+        """The network's forward is the loss; the first step where it is no number is kept.
+
+        It is kept where it is computed: to look at it would stop a GPU at every step.
+        """
+        loss: torch.Tensor = model(**inputs)
+        this = torch.where(torch.isfinite(loss.detach()), _NEVER, self.state.global_step + 1)
+        known = self._first_broken
+        self._first_broken = this if known is None else torch.minimum(known, this)
+        return loss
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self.check_losses()  # else a run would continue from it for ever
+        super()._save_checkpoint(*args, **kwargs)
+        wait()  # each process writes a part of it
+        if rank() == 0:
+            step = self.state.global_step
+            mark_whole(Path(self.args.output_dir) / f"checkpoint-{step}")
+
+    def log(self, logs: dict[str, float], *_args: Any, **_kwargs: Any) -> None:
+        """Keep the log in the trainer's state; print nothing.
+
+        Raises:
+            TrainingError: the loss is not a number.
+        """
+        self.state.log_history.append({**logs, "step": self.state.global_step})
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise self._broken(logs["loss"], self._step_that_broke() or self.state.global_step)
+
+    def check_losses(self) -> None:
+        """Raises TrainingError if the loss of any step so far is no number; every process asks."""
+        if broken := self._step_that_broke():
+            raise self._broken(math.nan, broken)
+
+    def _step_that_broke(self) -> int | None:
+        """The first step whose loss is no number, in whichever process it was computed."""
+        if self._first_broken is None:
+            return None
+        first = self._first_broken.cpu()
+        if world_size() > 1:  # each process has seen its own part of the batches
+            distributed.all_reduce(first, distributed.ReduceOp.MIN)
+        return None if int(first) == _NEVER else int(first)
+
+    def _broken(self, loss: float, step: int) -> TrainingError:
+        size = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+        size *= world_size()
+        names = [
+            example.conversation.clip or example.conversation.text or ""
+            for example, _ in self.train_dataset[(step - 1) * size : step * size]
+        ]
+        batch = ", ".join(sorted(Path(name).name for name in names))
+        return TrainingError(
+            f"the loss is {loss} at step {step} (batch: {batch})", do="lower learning_rate"
+        )
+
+
+class _Collator:
+    """Examples with their weights -> the network's inputs.
+
+    Args:
+        model: tokenises, and looks clips' features up.
+        parts: parts a step is cut into; Trainer averages over them, the loss is a sum.
+    """
+
+    def __init__(self, model: TransformersLALM, parts: int) -> None:
+        self.model, self.parts = model, parts
+
+    def __call__(self, rows: list[tuple[Example, float]]) -> dict[str, Any]:
+        examples = [example for example, _ in rows]
+        tokens = self.model.tokens(
+            [example.conversation for example in examples], [example.reply for example in examples]
+        )
+        counts = [len(example.target) for example in examples]
+        weights = [
+            weight * self.parts
+            for (_, weight), count in zip(rows, counts, strict=True)
+            for _ in range(count)
+        ]
+        place = self.model.device
+        return {
+            "ids": tokens.ids,
+            "mask": tokens.mask,
+            "audio": tokens.audio,
+            "scored": torch.tensor(counts, device=place),
+            "targets": torch.cat([example.target for example in examples]).to(place),
+            "weights": torch.tensor(weights, device=place),
+            "keep": max(counts),
+        }
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
+        if rank() == 0:
+            self.context.report(state.global_step, state.max_steps, "fine-tuning")
+
+
+logging.getLogger("transformers.trainer").setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""From questions to responses, and from text tasks to scores."""

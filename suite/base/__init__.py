@@ -1,0 +1,1 @@
+"""What every room stands on: records, errors, files, locks, registries, chat servers."""

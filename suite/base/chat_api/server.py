@@ -1,0 +1,250 @@
+"""The client: many requests at once, each repeated until it is answered or hopeless."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from greaves.base.chat_api.address import Address, parse_address
+from greaves.base.chat_api.messages import ChatFailure, ChatReply, ChatRequest
+from greaves.base.chat_api.options import ChatOptions
+from greaves.base.chat_api.replies import (
+    FILTERED,
+    MalformedReplyError,
+    error_in,
+    presentable,
+    read_reply,
+)
+from greaves.base.chat_api.waiting import retry_after, wait_before
+from greaves.base.errors import ModelError
+from greaves.base.usage import Usage
+
+T = TypeVar("T")
+
+HEADERS = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host"}
+    | {"transfer-encoding", "user-agent", "x-stainless-raw-response"}
+)
+"""All that is sent besides the key: the openai package adds facts about the machine, and whatever
+OPENAI_CUSTOM_HEADERS and its like hold, which are not meant for any server that a recipe names."""
+
+HOPELESS = 3
+"""Requests in a row that fail after all their retries: then the server is down for the others."""
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why an attempt got no reply.
+
+    Attributes:
+        reason: one line without any key.
+        again: it may go better next time.
+        everyone: it is the same for every request, such as a wrong key.
+        after: seconds that the server asks to wait.
+    """
+
+    reason: str
+    again: bool
+    everyone: bool = False
+    after: float | None = None
+
+
+@dataclass
+class _Course:
+    """How one call of `ask_all` goes: failures in a row, and why the rest is not asked."""
+
+    failed: int = 0
+    given_up: str = ""
+
+    def failure(self, trouble: _Trouble) -> ChatFailure:
+        """A request is given up, and with it the others if it tells as much about them."""
+        self.failed += trouble.again
+        if trouble.everyone or self.failed >= HOPELESS:
+            self.given_up = trouble.reason
+        return ChatFailure(trouble.reason)
+
+
+class ChatServer:
+    """A model on an OpenAI-compatible chat server: vLLM, SGLang, OpenAI, `greaves serve`.
+
+    Repeated are attempts that could not connect, were cut off or timed out, statuses 408, 409, 429
+    and 5xx, and replies that are no chat completions. Other statuses are final.
+
+    Args:
+        address: `MODEL@URL`, or one that is parsed already.
+        options: concurrency, timeout, retries, the key's environment variable, prices.
+
+    Raises:
+        ModelError: the address or the key is of no use, or the openai package is not installed.
+    """
+
+    def __init__(self, address: str | Address, options: ChatOptions | None = None) -> None:
+        self.address = parse_address(address) if isinstance(address, str) else address
+        self.options = options or ChatOptions()
+        self.options.key(self.address)
+        try:
+            import openai
+        except ImportError:
+            raise ModelError(
+                "the openai client is not installed", do="pip install 'greaves[api]'"
+            ) from None
+        self._openai: Any = openai
+        self._usage = Usage(cost=0.0 if self.options.prices else None)
+
+    def usage(self) -> Usage:
+        """What has been spent so far. Cost is None without prices."""
+        return self._usage
+
+    def ask_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | ChatFailure]:
+        """Ask all requests, `concurrency` at a time. Also works where an event loop runs already.
+
+        Returns:
+            What became of each request, in their order.
+        """
+        return _in_a_thread(lambda: self._ask_all(requests)) if requests else []
+
+    async def _ask_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | ChatFailure]:
+        key = self.options.key(self.address)
+
+        async def only_ours(request: Any) -> None:
+            for name in [name for name in request.headers if name.lower() not in HEADERS]:
+                del request.headers[name]
+            if key:
+                request.headers["Authorization"] = f"Bearer {key}"
+
+        http = self._openai.DefaultAsyncHttpxClient(
+            timeout=self.options.timeout,
+            # A key and questions go to the server that was named, and to no other.
+            follow_redirects=False,
+            event_hooks={"request": [only_ours]},
+        )
+        client = self._openai.AsyncOpenAI(
+            base_url=self.address.url,
+            api_key="none",  # it insists on one; the real one is put in by `only_ours`
+            max_retries=0,
+            http_client=http,
+        )
+        course, slots = _Course(), asyncio.Semaphore(self.options.concurrency)
+
+        async def one(number: int, request: ChatRequest) -> ChatReply | ChatFailure:
+            async with slots:
+                if course.given_up:
+                    return ChatFailure(course.given_up)
+                return await self._ask(client, request, number, key, course)
+
+        async with client:
+            return await asyncio.gather(*(one(*item) for item in enumerate(requests)))
+
+    async def _ask(
+        self, client: Any, request: ChatRequest, number: int, key: str | None, course: _Course
+    ) -> ChatReply | ChatFailure:
+        jitter = random.Random(f"{self.options.seed}/{number}")
+        attempt = 0
+        while True:
+            outcome = await self._attempt(client, request, key)
+            if isinstance(outcome, ChatReply):
+                course.failed = 0
+                self._count(outcome)
+                return outcome
+            if not outcome.again or attempt == self.options.retries:
+                return course.failure(outcome)
+            self._usage += Usage(retries=1)
+            await asyncio.sleep(self._wait(attempt, outcome.after, jitter))
+            attempt += 1
+
+    def _wait(self, attempt: int, after: float | None, jitter: random.Random) -> float:
+        first, longest = self.options.first_wait, self.options.longest_wait
+        return wait_before(attempt, after=after, first=first, longest=longest, jitter=jitter)
+
+    async def _attempt(
+        self, client: Any, request: ChatRequest, key: str | None
+    ) -> ChatReply | _Trouble:
+        try:
+            async with asyncio.timeout(self.options.timeout):
+                raw = await client.chat.completions.with_raw_response.create(**self._body(request))
+            self._usage += Usage(requests=1)
+            return read_reply(raw.http_response.content)
+        except MalformedReplyError as error:
+            words = presentable(str(error), key)
+            return _Trouble(f"the server's reply is no chat completion: {words}", again=True)
+        except (TypeError, ValueError) as error:  # half a surrogate pair, a number that is none
+            kind = type(error).__name__
+            return _Trouble(f"the request cannot be written as JSON ({kind})", again=False)
+        except (TimeoutError, self._openai.APITimeoutError):
+            return _Trouble(f"no reply within {self.options.timeout:g} s", again=True)
+        except self._openai.APIStatusError as error:
+            self._usage += Usage(requests=1)
+            return _status(error, key)
+        except self._openai.OpenAIError as error:
+            # Only its type: its words may hold a header.
+            kind = type(error.__cause__ or error).__name__
+            return _Trouble(f"the server cannot be reached, or hung up ({kind})", again=True)
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        fields = {
+            "messages": list(request.messages),
+            self.options.token_limit: request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "response_format": request.response_format,
+            "extra_body": self.options.extra or None,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        return {"model": self.address.model, **given}
+
+    def _count(self, reply: ChatReply) -> None:
+        cost, prices = None, self.options.prices
+        if prices is not None:
+            audio = prices.prompt if prices.audio is None else prices.audio
+            spoken = min(reply.audio_tokens, reply.prompt_tokens)
+            cost = (
+                (reply.prompt_tokens - spoken) * prices.prompt
+                + spoken * audio
+                + reply.response_tokens * prices.response
+            ) / 1e6
+        self._usage += Usage(
+            prompt_tokens=reply.prompt_tokens, response_tokens=reply.response_tokens, cost=cost
+        )
+
+
+def _status(error: Any, key: str | None) -> ChatReply | _Trouble:
+    """What a status other than 200 means."""
+    status: int = error.status_code
+    code, words = error_in(error.body)
+    if status == 400 and code in FILTERED:
+        return ChatReply("", withheld=True)
+    if status in (401, 403):
+        hint = "check the key and option key_env"
+        return _Trouble(f"the server answered {status}; {hint}", False, everyone=status == 401)
+    said = presentable(words, key)
+    reason = f"the server answered {status}{': ' if said else ''}{said}"
+    if status == 404:
+        return _Trouble(f"{reason}; check the model's name and the URL", False, everyone=True)
+    again = status in (408, 409, 429) or status >= 500
+    if code == "insufficient_quota":  # OpenAI says 429, but waiting does not help
+        return _Trouble(reason, False, everyone=True)
+    return _Trouble(reason, again, after=retry_after(error.response.headers))
+
+
+def _in_a_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a thread of its own: a notebook's thread has a loop running already."""
+    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+
+    async def main() -> T:
+        task = asyncio.ensure_future(work())
+        running.set_result((asyncio.get_running_loop(), task))
+        return await task
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        result = pool.submit(lambda: asyncio.run(main()))
+        try:
+            return result.result()
+        except KeyboardInterrupt:
+            loop, task = running.result()
+            loop.call_soon_threadsafe(task.cancel)
+            raise

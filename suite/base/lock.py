@@ -1,0 +1,213 @@
+"""One writer a cell: what keeps two processes, on one machine or on two, from doubling its lines.
+
+A file lock where the file system has them: it goes with the process that held it, however that
+ended. Elsewhere (some network file systems, object stores) a lease: a small file that its holder
+renews, and that another may take once it has not been renewed for a while.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from greaves.base.errors import StoreError
+from greaves.base.store import open_plain, reason
+
+PATIENCE = 120.0
+"""Seconds to wait for a cell: tasks of a driver that was killed end within a few."""
+
+RENEWED_EVERY = 10.0
+"""Seconds between two renewals of a lease."""
+
+STALE = 60.0
+"""Seconds after which a lease that is not renewed may be taken."""
+
+SETTLES = 1.0
+"""Seconds between writing a lease and believing that it was the last one written."""
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+Check = Callable[[], None]
+"""Raises StoreError once the cell is no longer this process's own."""
+
+
+class Files(Protocol):
+    """What a lease needs of a file system; fsspec's have it."""
+
+    def cat_file(self, path: str) -> bytes: ...
+    def pipe_file(self, path: str, value: bytes) -> None: ...
+    def rm_file(self, path: str) -> None: ...
+
+
+class LocalFiles:
+    """A folder that every machine sees."""
+
+    def cat_file(self, path: str) -> bytes:
+        """Content of a file."""
+        return Path(path).read_bytes()
+
+    def pipe_file(self, path: str, value: bytes) -> None:
+        """Replace a file in one step."""
+        part = f"{path}.{uuid.uuid4().hex}.part"
+        Path(part).write_bytes(value)
+        os.replace(part, path)
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+
+@contextmanager
+def cell_lock(cell: Path, patience: float = PATIENCE) -> Iterator[Check]:
+    """Hold a cell's folder, or a whole run's, for one writer.
+
+    Args:
+        cell: the folder; made if it is not there.
+        patience: seconds to wait for another writer.
+
+    Yields:
+        A check to be called before something is written.
+
+    Raises:
+        StoreError: another process holds it, or it cannot be written.
+    """
+    try:
+        cell.mkdir(parents=True, exist_ok=True)
+        descriptor = open_plain(cell / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise StoreError(f"cannot be written ({reason(error)})", where=str(cell)) from None
+    try:
+        if _locked(descriptor, cell, patience):
+            yield lambda: None
+        else:
+            with lease(LocalFiles(), str(cell / ".lease"), patience) as check:
+                yield check
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, cell: Path, patience: float) -> bool:
+    """Whether the lock was had; False where the file system has none."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            if time.monotonic() >= end:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise _taken(holder or "unknown", str(cell)) from None
+            time.sleep(0.2)
+            continue
+        with suppress(OSError):  # who holds it is told as far as the disk has room
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{_me()}\n".encode(), 0)
+        return True
+
+
+@contextmanager
+def lease(files: Files, path: str, patience: float = PATIENCE) -> Iterator[Check]:
+    """Hold a lease until the context is left; see `cell_lock`.
+
+    Two that ask in the same instant are told apart by who reads its own name back.
+    """
+    mine = _Lease(files, path)
+    try:
+        mine.take(patience)
+    except OSError as error:
+        raise StoreError(f"cannot be written ({error})", where=path) from None
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEWED_EVERY):
+            mine.renew()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield mine.check
+    finally:
+        ended.set()
+        thread.join()
+        mine.give_up()
+
+
+class _Lease:
+    def __init__(self, files: Files, path: str) -> None:
+        self.files, self.path = files, path
+        self.token = uuid.uuid4().hex
+        self.beat, self.lost, self.renewed = 0, False, 0.0
+
+    def take(self, patience: float) -> None:
+        end = time.monotonic() + max(patience, STALE + 2 * RENEWED_EVERY)
+        seen, since = self._read(), time.monotonic()
+        while True:
+            now = time.monotonic()
+            if not seen or now - since > STALE:  # by our own clock: nobody else's is asked
+                self._write()
+                time.sleep(SETTLES)
+                if self._read().get("token") == self.token:
+                    return
+            if now >= end:
+                raise _taken(str(seen.get("holder", "unknown")), self.path)
+            time.sleep(0.5)
+            found = self._read()
+            if found != seen:
+                seen, since = found, time.monotonic()
+
+    def renew(self) -> None:
+        with suppress(OSError):  # the next renewal may come through
+            if self._read().get("token") != self.token:
+                self.lost = True
+            elif not self.lost:
+                self._write()
+
+    def check(self) -> None:
+        late = time.monotonic() - self.renewed > STALE
+        if self.lost or late:
+            raise StoreError(
+                "another process has taken this cell over", where=self.path, do="leave it to it"
+            )
+
+    def give_up(self) -> None:
+        if not self.lost:
+            with suppress(OSError):
+                self.files.rm_file(self.path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.files.cat_file(self.path))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            return {"holder": "unknown"}
+        return content if isinstance(content, dict) else {"holder": "unknown"}
+
+    def _write(self) -> None:
+        self.beat += 1
+        content = {"token": self.token, "holder": _me(), "beat": self.beat}
+        self.files.pipe_file(self.path, json.dumps(content).encode())
+        self.renewed = time.monotonic()
+
+
+def _me() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _taken(holder: str, where: str) -> StoreError:
+    return StoreError(
+        f"another run ({holder}) is writing to this folder",
+        where=where,
+        do="wait for it, and run again",
+    )

@@ -1,0 +1,89 @@
+"""Progress that a person can read: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from greaves.base.text import printable
+
+PLAIN_EVERY = 10.0
+"""Seconds between two plain lines."""
+
+
+class Steps:
+    """Progress of one stage after another, on stderr.
+
+    Args:
+        plain: lines instead of a bar; by default, when stderr is not a terminal.
+    """
+
+    def __init__(self, plain: bool | None = None) -> None:
+        self.plain = not sys.stderr.isatty() if plain is None else plain
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._start = self._last = self._first = 0.0
+
+    def __enter__(self) -> Self:
+        if not self.plain:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.plain:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        line = printable(line)
+        if self.plain:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._bar.console.print(line, highlight=False, markup=False)
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of `stage`; a new stage starts a new clock."""
+        now, stage = time.monotonic(), printable(stage)
+        if stage != self._stage:
+            self._stage, self._start, self._last, self._first = stage, now, now, done
+            if not self.plain:
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
+                self._task = self._bar.add_task(stage, total=total, completed=done)
+        if not self.plain and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+        elif self.plain and (now - self._last >= PLAIN_EVERY):
+            self._last = now
+            print(f"{stage}: {done}/{total}, {self._left(now, done, total)}", file=sys.stderr)
+            sys.stderr.flush()
+
+    def _left(self, now: float, done: int, total: int) -> str:
+        fresh = done - self._first
+        if fresh <= 0:
+            return "time left unknown"
+        return f"about {round((now - self._start) / fresh * (total - done))} s left"

@@ -1,0 +1,142 @@
+"""Where in a YAML file a mistake stands: `file:line: field[0].field`, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from greaves.base.errors import RecipeError
+
+MAX_BYTES = 1 << 20
+"""Of a recipe; those of the papers have 4 KB."""
+
+MAX_VALUES = 100_000
+"""In a recipe, a value counted wherever an alias repeats it: nine lines can stand for billions."""
+
+MAX_SCALAR = 1_000
+"""Characters of a number, date or the like: reading one takes the square of its length."""
+
+
+def read_yaml(path: Path) -> tuple[Any, Any]:
+    """The file's node tree, which knows lines, and its content.
+
+    Raises:
+        RecipeError: it cannot be read, is not YAML, or is more than a recipe can be.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise RecipeError(f"longer than {MAX_BYTES:,} bytes, so no recipe", where=str(path))
+        text = data.decode("utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _values(node, {}) > MAX_VALUES:
+            raise RecipeError(
+                f"more than {MAX_VALUES:,} values, repeated ones counted", where=str(path)
+            )
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        raise RecipeError("nested too deeply to be read", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot be read ({error})", where=str(path)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(
+            f"not YAML ({getattr(error, 'problem', None) or error})", where=where
+        ) from None
+    return node, content
+
+
+def _values(node: Any, known: dict[int, int]) -> int:
+    """How many values a node stands for, aliases written out. Raises RecursionError for a loop."""
+    if id(node) not in known:
+        inner: list[Any] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        known[id(node)] = 1 + sum(_values(one, known) for one in inner)
+    return known[id(node)]
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that says where a value such as `2026-13-45` stands."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        no_text = isinstance(node, yaml.ScalarNode) and not node.tag.endswith((":str", ":binary"))
+        if no_text and len(node.value) > MAX_SCALAR:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a value that cannot be read: it is too long", node.start_mark
+            )
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value that cannot be read: {error}", node.start_mark
+            ) from None
+
+
+def explained(
+    path: Path,
+    node: Any,
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: tuple[str | int, ...] = (),
+) -> RecipeError:
+    """The first mistake that pydantic found, with its line and, for a misspelt field, a guess.
+
+    Args:
+        path, node: see `read_yaml`.
+        error: from validating with `model`.
+        model: what was validated.
+        prefix: where in the file that stands.
+    """
+    first = error.errors()[0]
+    location = (*prefix, *first["loc"])
+    what, do = first["msg"].lower(), ""
+    if first["type"] == "extra_forbidden":
+        what = f"unknown field {location[-1]!r}"
+        fields = _fields_at(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(location[-1]), fields, n=1)
+        do = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+    elif first["type"] == "missing":
+        what = f"field {location[-1]!r} is missing"
+    return RecipeError(what, where=place(path, node, location), do=do)
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Fields of the form that stands at `location` inside `model`."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        forms = [field.annotation, *get_args(field.annotation)] if field else []
+        inner = [one for one in forms if isinstance(one, type) and issubclass(one, BaseModel)]
+        model = inner[0] if inner else model
+    return sorted(model.model_fields)
+
+
+def place(path: Path, node: Any, location: Sequence[str | int]) -> str:
+    """`file:line: field[0].field`, as near as the file has it."""
+    shown, line = "", 1
+    for part in location:
+        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)
+        child = _child(node, part)
+        if child is not None:
+            line, node = child
+    return f"{path}:{line}: {shown}" if shown else str(path)
+
+
+def _child(node: Any, part: str | int) -> tuple[int, Any] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        value = node.value[part]
+        return value.start_mark.line + 1, value
+    return None

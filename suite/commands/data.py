@@ -1,0 +1,150 @@
+"""`greaves data`: build alignment data, and check what was built."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greaves.base.errors import DataError
+from greaves.commands.data_import import import_command
+
+app = typer.Typer(help="Data: build or check an alignment set, import AIAH.", no_args_is_help=True)
+app.command("import")(import_command)
+
+SHOWN = 20
+"""Names of left-out questions that are printed; the manifest has them all."""
+
+
+@app.command("build")
+def build_command(
+    kind: Annotated[str, typer.Argument(help="basic, mirror or parallel.")],
+    out: Annotated[Path, typer.Option(help="Folder of the set; an unfinished one is continued.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML recipe; options below override it.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="beavertails (default), released or pocket.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name on the hub, or a folder (/..., ./..., ~...).")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the hub.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
+    released: Annotated[Path | None, typer.Option(help="Folder of released files.")] = None,
+    harmful: Annotated[str | None, typer.Option(help="Released: file of harmful rows.")] = None,
+    benign: Annotated[str | None, typer.Option(help="Released: file of benign rows.")] = None,
+    mirror: Annotated[
+        str | None, typer.Option(help='Parallel: a Mirror set to take over, or "pocket".')
+    ] = None,
+    per_category: Annotated[int | None, typer.Option(help="Harmful questions each.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every choice.")] = None,
+    rewriter: Annotated[
+        str | None, typer.Option(help="embedded, or base URL of an OpenAI-compatible server.")
+    ] = None,
+    rewriter_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
+    attempts: Annotated[int | None, typer.Option(help="Tries of one rewrite.")] = None,
+    voice: Annotated[str | None, typer.Option(help="espeak (default) or google.")] = None,
+    google_endpoint: Annotated[
+        str | None, typer.Option(help="host:port of another server of Google's service.")
+    ] = None,
+    stop_for_review: Annotated[
+        bool, typer.Option(help="Mirror: stop when review.csv is written, before speech.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Build a set from BeaverTails, released files or the pocket grammar."""
+    from greaves.data.alignment.build import build
+    from greaves.data.alignment.spec_file import read_spec
+
+    options = _given(
+        {
+            "kind": kind,
+            "seed": seed,
+            "per_category": per_category,
+            "mirror": mirror,
+            "source": {
+                "from": source or ("released" if released else None),
+                "dataset": dataset,
+                "revision": revision,
+                "split": split,
+                "folder": str(released) if released else None,
+                "harmful": harmful,
+                "benign": benign,
+            },
+            "rewriter": {"endpoint": rewriter, "model": rewriter_model, "attempts": attempts},
+            "voice": {"engine": voice, "endpoint": google_endpoint},
+        }
+    )
+    built = build(read_spec(recipe, options), out, stop_for_review=stop_for_review)
+    if as_json:
+        payload = {
+            "folder": str(built.folder),
+            "counts": built.counts,
+            "left_out": built.left_out,
+            "missing": built.missing,
+            "review": str(built.review) if built.review else None,
+        }
+        print(json.dumps(payload, indent=2))
+        return
+    for category, count in built.missing.items():
+        print(f"{category}: {count} too few in the source", file=sys.stderr)
+    for name, reason in list(built.left_out.items())[:SHOWN]:
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    if len(built.left_out) > SHOWN:
+        print(f"... {len(built.left_out)} in all, see manifest.json", file=sys.stderr)
+    if not built.counts:
+        print(f"written {built.review}; look through it, then run the same command without")
+        print("--stop-for-review")
+        return
+    print(
+        f"{built.counts['harmful']} harmful and {built.counts['benign']} benign in {built.folder}"
+    )
+    print(f"next: greaves data check {built.folder}")
+
+
+@app.command("check")
+def check_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a set as it lies: lines, clips, hashes, pairs. Exits with 2 where one is wrong."""
+    from greaves.data.alignment.verify import verify
+
+    found = verify(folder)
+    if as_json:
+        payload = {
+            "hash": found.data.hash,
+            "harmful": len(found.data.harmful),
+            "benign": len(found.data.benign),
+            "faults": list(found.faults),
+            "left_out": found.left_out,
+        }
+        print(json.dumps(payload, indent=2))
+    else:
+        for fault in found.faults:
+            print(fault, file=sys.stderr)
+        data = found.data
+        print(
+            f"{data.kind}: {len(data.harmful)} harmful, {len(data.benign)} benign, "
+            f"{len(found.left_out)} left out when built, hash {data.hash[:12]}"
+        )
+    if found.faults:
+        raise DataError(
+            f"{len(found.faults)} faults, the first: {found.faults[0]}",
+            where=str(folder),
+            do="build the set again",
+        )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given."""
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        inner = _given(value) if isinstance(value, dict) else value
+        if inner is not None and inner != {}:
+            given[name] = inner
+    return given

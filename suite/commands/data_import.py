@@ -1,0 +1,117 @@
+"""`greaves data import`: bring a benchmark's files into the layout that its tasks read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from greaves.base.errors import DataError
+from greaves.data.imports.distraction import Distraction
+
+SHOWN = 20
+"""Names of left-out questions that are printed; provenance.json has them all."""
+
+
+def import_command(
+    benchmark: Annotated[str, typer.Argument(help="aiah.")],
+    source: Annotated[
+        str, typer.Argument(help="Folder, SafeBench.csv, or hub:OWNER/NAME@REVISION.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The data folder; an unfinished one is continued.")],
+    layout: Annotated[
+        str, typer.Option(help="authors, hub, sarsteer, safebench, greaves, or auto.")
+    ] = "auto",
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="Questions in words: SafeBench.csv, or a list of clips."),
+    ] = None,
+    clips: Annotated[str, typer.Option(help="Sub-folder of SOURCE with the clips.")] = "",
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Only this topic, not AIAH's seven; repeatable.")
+    ] = None,
+    benign: Annotated[
+        str | None, typer.Option(help="Source of benign questions: a folder, .txt or .jsonl.")
+    ] = None,
+    benign_layout: Annotated[str, typer.Option(help="sarsteer, greaves, texts, or auto.")] = "auto",
+    benign_texts: Annotated[
+        Path | None, typer.Option(help="As --texts, such as SARSteer's test_250.json.")
+    ] = None,
+    speech_specific: Annotated[
+        Path | None, typer.Option(help="Table of setting 3 from the authors: text, prompt, clip.")
+    ] = None,
+    speech_columns: Annotated[
+        str, typer.Option(help="Its columns, e.g. text=Question,prompt=Template,clip=File.")
+    ] = "",
+    distraction_seconds: Annotated[
+        float | None, typer.Option(help="Length of the clips of setting 2 (AIAH: 2 to 14).")
+    ] = None,
+    distraction_seed: Annotated[int | None, typer.Option(help="Seed of their noise.")] = None,
+    voice: Annotated[str, typer.Option(help="espeak or google: speaks what has no clip.")] = (
+        "espeak"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the voices.")] = 0,
+    licence: Annotated[str, typer.Option(help="Licence of SOURCE, where you know better.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a data folder from the authors' files, a hub copy, or questions that are spoken."""
+    from greaves.data.imports.aiah_import import AIAHImport, import_aiah
+    from greaves.data.imports.aiah_layout import TOPICS
+    from greaves.data.imports.aiah_sources import SourceSpec
+    from greaves.data.imports.spelled_out import columns_of
+
+    if benchmark != "aiah":
+        raise DataError(
+            f"{benchmark[:40]!r} is not imported",
+            do="only aiah is; air-bench is read as it is published",
+        )
+    if voice not in ("espeak", "google"):
+        raise DataError(f"{voice[:40]!r} is no voice", where="--voice", do="espeak or google")
+    topics = tuple(topic) if topic else TOPICS
+    wanted = AIAHImport(
+        harmful=SourceSpec(source, layout, texts, clips, topics, licence),
+        benign=(SourceSpec(benign, benign_layout, benign_texts, topics=topics) if benign else None),
+        speech_specific=speech_specific,
+        columns=columns_of(speech_columns),
+        distraction=_distraction(distraction_seconds, distraction_seed),
+        engine="google" if voice == "google" else "espeak",
+        seed=seed,
+    )
+    done = import_aiah(wanted, out)
+    if as_json:
+        payload = {
+            "folder": str(done.folder),
+            "label": done.label,
+            "counts": done.counts,
+            "left_out": done.left_out,
+            "remarks": list(done.remarks),
+        }
+        print(json.dumps(payload, indent=2))
+        return
+    for name, reason in list(done.left_out.items())[:SHOWN]:
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    if len(done.left_out) > SHOWN:
+        print(f"... {len(done.left_out)} in all, see provenance.json", file=sys.stderr)
+    for remark in done.remarks:
+        print(remark, file=sys.stderr)
+    counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
+    print(f"{counts} questions in {done.folder}" + (f" ({done.label})" if done.label else ""))
+    print(f"next: greaves tasks show aiah-audio-text --data {done.folder}")
+
+
+def _distraction(seconds: float | None, seed: int | None) -> Distraction | None:
+    """What was given, the rest by default; None where nothing was."""
+    given = {"seconds": seconds, "seed": seed}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return None
+    try:
+        return Distraction.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"--distraction-{first['loc'][0]}"
+        raise DataError(first["msg"].lower(), where=where) from None

@@ -1,0 +1,167 @@
+"""`greaves models check`: the contract on a user's own checkpoint, and the memory it needs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from greaves.base.errors import ModelError
+from greaves.commands.measuring import Finding
+from greaves.commands.model_checks import run_contract
+from greaves.data.folders import EMBEDDED
+from greaves.models.contract import MODELS
+from greaves.models.loading import checkpoint
+from greaves.models.memory import (
+    RESPONSE,
+    ROW,
+    Memory,
+    family_of,
+    memory_of_checkpoint,
+    memory_of_network,
+)
+from greaves.models.transformers_lalm import TransformersLALM
+
+CLIPS = 3
+
+
+def check(
+    model: Annotated[str, typer.Argument(help="A registered model; see: greaves models.")],
+    path: Annotated[
+        str | None, typer.Option(help="Folder of the checkpoint; default: from the hub.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of the hub's repository.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 holds all checks to their figures.")
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Hold a checkpoint to what every model promises, and say what it needs in memory.
+
+    Exits with status 2 if a promise is not kept.
+    """
+    target = MODELS.get(model)
+    if not getattr(getattr(target, "func", target), "white_box", True):
+        raise ModelError(f"{model} is a black box: there is nothing to check inside")
+    options = _options(
+        model, target, {"path": path, "revision": revision, "device": device, "dtype": dtype}
+    )
+    memory = _before_loading(target, options)
+    console = Console()
+    if memory is not None and not json_output:  # said even if it then does not fit
+        console.print(_memory_table(memory))
+    lalm = target(**options)
+    if not isinstance(lalm, TransformersLALM):
+        raise ModelError(f"{model} is a black box: there is nothing to check inside")
+    if memory is None:
+        memory = memory_of_network(lalm.network, lalm.lora_targets)
+        if not json_output:
+            console.print(_memory_table(memory))
+    findings = dict(run_contract(lalm, built_in_clips()))
+    if json_output:
+        print(json.dumps(_as_json(lalm, memory, findings), indent=2))
+    else:
+        console.print(_findings_table(findings))
+    if any(finding.failure for finding in findings.values()):
+        raise typer.Exit(2)
+
+
+def built_in_clips() -> list[str]:
+    """A few clips of spoken everyday questions that ship with the package."""
+    folder = EMBEDDED / "aiah"
+    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["kind"] == "benign"]
+    return [str(folder / row["clip"]) for row in rows[:CLIPS]]
+
+
+def _options(model: str, target: Any, given: dict[str, str | None]) -> dict[str, Any]:
+    """Those that were given. Raises ModelError for one that the model does not take."""
+    taken = inspect.signature(target).parameters
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in taken:
+            raise ModelError(f"{model} takes no option {name!r}", do="leave it out")
+    return options
+
+
+def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:
+    """What the checkpoint needs, read from its configuration; None where it cannot be found."""
+    family = family_of(target)
+    if family is None or "path" not in inspect.signature(target).parameters:
+        return None
+    folder = checkpoint(options.get("path"), family.hub, options.get("revision"))
+    return memory_of_checkpoint(family, Path(folder))
+
+
+def _memory_table(memory: Memory) -> Table:
+    table = Table(box=SIMPLE_HEAD, title="Memory in bfloat16", title_justify="left")
+    table.add_column("for")
+    table.add_column("GiB", justify="right")
+    table.add_column("how it is counted", overflow="fold")
+    batch = f"16 questions x 5 samples, {ROW} + {RESPONSE} tokens each"
+    rows: Sequence[tuple[str, int, str]] = (
+        ("weights", memory.weights, f"{memory.parameters:,} parameters x 2 bytes"),
+        ("keys and values", memory.cache_per_1000_tokens, "1,000 tokens of one row"),
+        ("the same, of a batch", memory.cache_of_a_batch, batch),
+        ("answering", memory.answering, "weights + keys and values of a batch"),
+        ("LoRA", memory.lora, f"{memory.lora_parameters:,} parameters at r = 16, x 16 bytes"),
+        ("activations", memory.activations, f"roughly, 16 rows x {ROW} tokens at once"),
+        ("RRS fine-tuning", memory.fine_tuning, "weights + LoRA + activations"),
+    )
+    for name, size, how in rows:
+        table.add_row(name, f"{size / 2**30:.2f}", how)
+    return table
+
+
+def _findings_table(findings: dict[str, Finding]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("check", overflow="fold")
+    table.add_column("result", overflow="fold")
+    table.add_column("measured", overflow="fold")
+    for name, finding in findings.items():
+        result = Text("holds", style="green")
+        if finding.failure:
+            result = Text(f"FAILS: {_one_line(finding.failure)}", style="red")
+        elif finding.excuse:
+            result = Text(f"cannot hold: {finding.excuse}", style="yellow")
+        table.add_row(Text(name), result, Text(_one_line(finding.measured)))
+    return table
+
+
+def _one_line(text: str) -> str:
+    """Model output inside is a stranger's: no control characters reach the terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _as_json(
+    model: TransformersLALM, memory: Memory, findings: dict[str, Finding]
+) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "revision": model.revision,
+        "dtype": str(model.network.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "memory": memory.as_json(),
+        "checks": [
+            {
+                "check": name,
+                "result": "fails" if one.failure else "cannot hold" if one.excuse else "holds",
+                "measured": one.measured,
+                "why": one.failure or one.excuse,
+            }
+            for name, one in findings.items()
+        ],
+    }

@@ -1,0 +1,1 @@
+"""What is asked and what is learned from: tasks, clips, alignment sets, imports."""

@@ -1,0 +1,162 @@
+"""From a source to the questions of a set, before anything is rewritten or spoken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from greaves.base.errors import DataError
+from greaves.base.records import Record
+from greaves.data.alignment.beavertails import load_beavertails
+from greaves.data.alignment.manifest import read_manifest
+from greaves.data.alignment.released import read_released
+from greaves.data.alignment.sets import load_alignment_data
+from greaves.data.alignment.source import PocketSource, Source, SourceQuestion
+from greaves.data.alignment.spec import BeaverTailsSpec, BuildSpec, ReleasedSpec
+from greaves.data.folders import data_folder
+
+
+class PlannedItem(Record):
+    """One question that the set is to have.
+
+    Attributes:
+        id: becomes the item's id and the name of its clip.
+        kind: harmful or benign.
+        pair: see `AlignmentItem`.
+        category: see `AlignmentItem`.
+        text: what is spoken.
+        response: Basic only.
+        clip_from: a clip to copy; "" to speak the text.
+    """
+
+    id: str
+    kind: Literal["harmful", "benign"]
+    pair: str = ""
+    category: str = ""
+    text: str
+    response: str | None = None
+    clip_from: str = ""
+
+
+class SetPlan(Record):
+    """What was drawn, kept so that an interrupted build goes on with the same questions.
+
+    Attributes:
+        identity: of the recipe (`BuildSpec.identity`).
+        sources: for the manifest.
+        items: without the rewrites, which are still to be made.
+        missing: by how many questions a category falls short.
+    """
+
+    identity: dict[str, Any]
+    sources: list[dict[str, Any]]
+    items: tuple[PlannedItem, ...]
+    missing: dict[str, int] = Field(default_factory=dict)
+
+
+def draw_plan(spec: BuildSpec) -> SetPlan:
+    """Draw a set's questions.
+
+    Raises:
+        DataError: the source cannot be read, or has no question of a kind.
+    """
+    if isinstance(spec.source, ReleasedSpec):
+        return _released(spec, spec.source)
+    source = _source(spec)
+    answered = spec.kind == "basic"
+    items: list[PlannedItem] = []
+    sources = [source.describe()]
+    missing: dict[str, int] = {}
+    if spec.mirror:
+        items, about = _mirrored(spec)
+        sources.append(about)
+    else:
+        drawn = source.harmful(spec.per_category, spec.seed, answered)
+        missing = dict(drawn.missing)
+        items = [_item(spec.kind, "harmful", n, q) for n, q in enumerate(drawn.questions)]
+    if not items:
+        raise DataError("the source has no harmful question", where=str(sources[0]["name"]))
+    if spec.kind != "mirror":
+        wanted = len(items)
+        used = {item.text for item in items} | _mirror_texts(spec)
+        benign = source.benign(wanted, spec.seed, answered, used)
+        if not benign:
+            raise DataError("the source has no benign question", where=str(sources[0]["name"]))
+        if len(benign) < wanted:
+            missing["benign"] = wanted - len(benign)
+        items += [_item(spec.kind, "benign", n, q) for n, q in enumerate(benign)]
+    else:
+        items = [item.model_copy(update={"pair": f"{n:04d}"}) for n, item in enumerate(items)]
+    return SetPlan(identity=spec.identity(), sources=sources, items=tuple(items), missing=missing)
+
+
+def _source(spec: BuildSpec) -> Source:
+    chosen = spec.source
+    if isinstance(chosen, BeaverTailsSpec):
+        return load_beavertails(
+            chosen.dataset,
+            chosen.revision,
+            chosen.split,
+            chosen.harmful_share,
+            local=chosen.local,
+        )
+    return PocketSource()
+
+
+def _item(
+    set_kind: str, kind: Literal["harmful", "benign"], number: int, question: SourceQuestion
+) -> PlannedItem:
+    return PlannedItem(
+        id=f"{set_kind}-{kind}-{number:04d}",
+        kind=kind,
+        category=question.category,
+        text=question.text,
+        response=question.response if set_kind == "basic" else None,
+    )
+
+
+def _mirrored(spec: BuildSpec) -> tuple[list[PlannedItem], dict[str, Any]]:
+    folder = data_folder(spec.mirror, "mirror", Path.cwd())
+    data = load_alignment_data(folder, "mirror")
+    items = [
+        PlannedItem(
+            id=f"parallel-harmful-{number:04d}",
+            kind="harmful",
+            category=item.category,
+            text=item.text,
+            clip_from=item.clip,
+        )
+        for number, item in enumerate(data.harmful)
+    ]
+    about = {
+        "name": f"Mirror set {Path(spec.mirror).name}",
+        "sha256": data.hash,
+        "licence": read_manifest(folder).get("licence", "see that set"),
+    }
+    return items, about
+
+
+def _mirror_texts(spec: BuildSpec) -> set[str]:
+    if not spec.mirror:
+        return set()
+    data = load_alignment_data(data_folder(spec.mirror, "mirror", Path.cwd()), "mirror")
+    return {item.text for item in data.items}
+
+
+def _released(spec: BuildSpec, source: ReleasedSpec) -> SetPlan:
+    released = read_released(source, spec.kind)
+    items = tuple(
+        PlannedItem(
+            id=f"{spec.kind}-{row.kind}-{row.number:04d}",
+            kind=row.kind,
+            pair=row.pair,
+            category=row.category,
+            text=row.text,
+            response=row.response,
+            clip_from=str(row.clip),
+        )
+        for row in released.rows
+    )
+    return SetPlan(identity=spec.identity(), sources=[released.about], items=items)

@@ -1,0 +1,114 @@
+"""Alignment data: questions, harmful and benign, spoken, that methods learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from greaves.base.errors import DataError
+from greaves.base.records import Record, content_hash
+from greaves.data.speech.clips import clip_hash
+from greaves.data.task import field, inside, kind_of, optional_field, read_json_lines
+
+PAIRS = "pairs.jsonl"
+
+
+class AlignmentItem(Record):
+    """One question of an alignment set.
+
+    Attributes:
+        id: unique within the set.
+        kind: harmful or benign.
+        pair: joins a harmful question to its benign mirror; "" where there is none.
+        category: harm category.
+        text: the question in words.
+        clip: path of the clip that speaks it.
+        response: a response to learn (Basic), or a harmful one to begin with (sft-deep, Mirror).
+    """
+
+    id: str
+    kind: Literal["harmful", "benign"]
+    pair: str = ""
+    category: str = ""
+    text: str
+    clip: str
+    response: str | None = None
+
+
+@dataclass(frozen=True)
+class AlignmentData:
+    """A set: Basic, Mirror or Parallel (RRS, section 4).
+
+    Attributes:
+        kind: which of the three.
+        items: in the file's order.
+    """
+
+    kind: str
+    items: tuple[AlignmentItem, ...]
+
+    @property
+    def harmful(self) -> list[AlignmentItem]:
+        """The harmful questions."""
+        return [item for item in self.items if item.kind == "harmful"]
+
+    @property
+    def benign(self) -> list[AlignmentItem]:
+        """The benign questions."""
+        return [item for item in self.items if item.kind == "benign"]
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of all texts and clips; not of where they lie."""
+        rows = [
+            [item.model_dump(exclude={"clip"}, mode="json"), clip_hash(item.clip)]
+            for item in self.items
+        ]
+        return content_hash({"kind": self.kind, "items": rows})
+
+
+def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
+    """Read a set: `pairs.jsonl` and its clips.
+
+    Lines of `pairs.jsonl` are `{id, kind, pair, category, prompt, path}` (prompt and path as in the
+    authors' released files), with `response` in Basic.
+
+    Args:
+        folder: the set's folder.
+        kind: basic, mirror or parallel.
+
+    Raises:
+        DataError: a file, field or clip is missing, or a path leaves the folder.
+    """
+    items: list[AlignmentItem] = []
+    seen: set[str] = set()
+    for where, row in read_json_lines(folder / PAIRS):
+        name = field(row, "id", where)
+        if name in seen:
+            raise DataError(f"id {name!r} occurs twice", where=where)
+        seen.add(name)
+        clip = inside(folder, field(row, "path", where), where)
+        if not clip.is_file():
+            raise DataError(f"clip {row['path']!r} is missing", where=where)
+        items.append(
+            AlignmentItem(
+                id=name,
+                kind=kind_of(row, where),
+                pair=_pair(row, where),
+                category=optional_field(row, "category", where),
+                text=field(row, "prompt", where),
+                clip=str(clip),
+                response=optional_field(row, "response", where) or None,
+            )
+        )
+    if not items:
+        raise DataError("the set is empty", where=str(folder / PAIRS))
+    return AlignmentData(kind, tuple(items))
+
+
+def _pair(row: dict[str, Any], where: str) -> str:
+    """Pairs are numbered or named."""
+    pair = row.get("pair")
+    return str(pair) if type(pair) is int else optional_field(row, "pair", where)

@@ -1,0 +1,137 @@
+"""Where the texts of a set come from: the contract, and the pocket grammar."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class SourceQuestion:
+    """A question as a source has it.
+
+    Attributes:
+        text: in words.
+        category: harm category; "benign" for a benign question.
+        response: a safe response to it; "" where the source has none.
+    """
+
+    text: str
+    category: str
+    response: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Harmful questions drawn from a source.
+
+    Attributes:
+        questions: those drawn, category by category.
+        missing: how many too few there were, by category.
+    """
+
+    questions: tuple[SourceQuestion, ...]
+    missing: dict[str, int]
+
+
+class Source(Protocol):
+    """Questions to choose from; the same seed always draws the same ones."""
+
+    def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
+        """So many harmful questions of each category.
+
+        Args:
+            per_category: wanted of each.
+            seed: of the choice.
+            answered: only questions with a safe response.
+        """
+        ...
+
+    def benign(
+        self, count: int, seed: int, answered: bool, apart_from: Collection[str]
+    ) -> tuple[SourceQuestion, ...]:
+        """At most so many benign questions, none of whose texts is in `apart_from`."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of the source: name, revision, licence, hash."""
+        ...
+
+
+def draw(pools: dict[str, list[SourceQuestion]], per_category: int, seed: int) -> Drawn:
+    """Draws from each category's pool; the order within a pool does not matter.
+
+    Args:
+        pools: category -> its questions.
+        per_category: wanted of each.
+        seed: of the choice; a category's draw does not depend on the others.
+    """
+    chosen: list[SourceQuestion] = []
+    missing: dict[str, int] = {}
+    for category in sorted(pools):
+        pool = sorted(pools[category], key=lambda question: question.text)
+        count = min(per_category, len(pool))
+        chosen += random.Random(f"{seed}/{category}").sample(pool, count)
+        if count < per_category:
+            missing[category] = per_category - count
+    return Drawn(tuple(chosen), missing)
+
+
+def draw_benign(
+    pool: list[SourceQuestion], count: int, seed: int, apart_from: Collection[str]
+) -> tuple[SourceQuestion, ...]:
+    """Draws benign questions other than those in `apart_from`."""
+    left = sorted((q for q in pool if q.text not in apart_from), key=lambda q: q.text)
+    return tuple(random.Random(f"{seed}/benign").sample(left, min(count, len(left))))
+
+
+class PocketSource:
+    """Questions about the training pairs of the pocket grammar, with its refusals and answers.
+
+    Only harmful questions whose rewrite is a training pair too are drawn, so that no set meets a
+    validation or evaluation pair.
+    """
+
+    def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
+        """See `Source.harmful`; every question has a response."""
+        from greaves.data.pocket.mirror import mirror_questions
+
+        pools: dict[str, list[SourceQuestion]] = {}
+        for question, _ in mirror_questions(10_000, seed):
+            category = question.pair.category
+            pools.setdefault(category, []).append(_with_response(question, seed))
+        return draw(pools, per_category, seed)
+
+    def benign(
+        self, count: int, seed: int, answered: bool, apart_from: Collection[str]
+    ) -> tuple[SourceQuestion, ...]:
+        """See `Source.benign`; every question has a response."""
+        from greaves.data.pocket.grammar import FORMS, Question, split_pairs
+
+        pool = [
+            _with_response(Question(pair, number % len(FORMS)), seed)
+            for number, pair in enumerate(split_pairs()["train"])
+            if not pair.harmful
+        ]
+        return draw_benign(pool, count, seed, apart_from)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Source.describe`."""
+        from greaves.data.pocket.grammar import SPLIT_SEED
+
+        return {
+            "name": "pocket grammar",
+            "split": "train",
+            "split_seed": SPLIT_SEED,
+            "licence": "CC0-1.0",
+        }
+
+
+def _with_response(question: Any, seed: int) -> SourceQuestion:
+    from greaves.data.pocket.grammar import answer, refusal
+
+    respond = refusal if question.pair.harmful else answer
+    response = respond(question.pair, random.Random(f"{seed}/{question.text}"))
+    return SourceQuestion(question.text, question.pair.category, response)

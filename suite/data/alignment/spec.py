@@ -1,0 +1,173 @@
+"""What is to be built: the fields of a recipe, checked once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from greaves.data.alignment.beavertails import DATASET, REVISION, SPLIT
+
+SetKind = Literal["basic", "mirror", "parallel"]
+
+PER_CATEGORY = 50
+"""Harmful questions of each of the 14 categories: 700 in all (RRS, section 4)."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class BeaverTailsSpec(_Strict):
+    """BeaverTails, on the hub or in a folder.
+
+    Attributes:
+        origin: written `from` in the recipe.
+        dataset: name on the hub, or a folder (a path that begins with "/", "." or "~").
+        revision: on the hub.
+        split: of the dataset.
+        harmful_share: least share of unsafe responses that makes a question harmful.
+    """
+
+    origin: Annotated[Literal["beavertails"], Field(alias="from")] = "beavertails"
+    dataset: Annotated[str, Field(min_length=1)] = DATASET
+    revision: str = REVISION
+    split: str = SPLIT
+    harmful_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @property
+    def local(self) -> bool:
+        """Whether `dataset` is a folder."""
+        return self.dataset.startswith(("/", ".", "~"))
+
+
+class PocketSpec(_Strict):
+    """The pocket grammar's training pairs."""
+
+    origin: Annotated[Literal["pocket"], Field(alias="from")] = "pocket"
+
+
+class ReleasedSpec(_Strict):
+    """Files in the layout of the RRS authors: rows `{prompt, category, path}` and clips.
+
+    Attributes:
+        origin: written `from` in the recipe.
+        folder: holds the files; no path may leave it.
+        harmful: file of the harmful rows (JSON or JSON lines); "" to find it by its name.
+        benign: file of the benign rows; "" to find it by its name.
+        clips: sub-folder that the rows' paths start from.
+        licence: what the files' owner says of their use.
+    """
+
+    origin: Annotated[Literal["released"], Field(alias="from")] = "released"
+    folder: str
+    harmful: str = ""
+    benign: str = ""
+    clips: str = ""
+    licence: str = "not stated; ask the authors"
+
+
+class RewriterSpec(_Strict):
+    """Who rewrites (Mirror only).
+
+    Attributes:
+        endpoint: "embedded" (pocket grammar only) or the base URL of an OpenAI-compatible server.
+        model: name of the model there.
+        attempts: how often one question is tried.
+        parallel: requests under way at the same time.
+        timeout: seconds for one request.
+    """
+
+    endpoint: Annotated[str, Field(pattern=r"^(embedded|https?://\S+)$")] = "embedded"
+    model: str = ""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    parallel: Annotated[int, Field(ge=1, le=64)] = 4
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+
+    @model_validator(mode="after")
+    def _model_named(self) -> RewriterSpec:
+        if self.endpoint != "embedded" and not self.model:
+            raise ValueError("an endpoint needs the name of a model (--rewriter-model)")
+        return self
+
+
+class VoiceSpec(_Strict):
+    """Who speaks.
+
+    Attributes:
+        engine: espeak (embedded) or google.
+        endpoint: `host:port` of another server of Google's service; "" for Google's own.
+        parallel: requests under way at the same time (google).
+        patience: seconds for which a request is tried again (google).
+    """
+
+    engine: Literal["espeak", "google"] = "espeak"
+    endpoint: str = ""
+    parallel: Annotated[int, Field(ge=1, le=64)] = 4
+    patience: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+
+
+class BuildSpec(_Strict):
+    """One set to build.
+
+    Attributes:
+        kind: basic, mirror or parallel.
+        seed: of every choice.
+        per_category: harmful questions of each category; as many benign ones in all.
+        source: where the texts come from.
+        mirror: Parallel only: a built Mirror set, or "pocket", whose harmful questions and clips
+            are taken over; "" to draw them from the source.
+        rewriter: who rewrites.
+        voice: who speaks.
+    """
+
+    kind: SetKind
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    per_category: Annotated[int, Field(ge=1)] = PER_CATEGORY
+    source: Annotated[
+        BeaverTailsSpec | PocketSpec | ReleasedSpec, Field(discriminator="origin")
+    ] = BeaverTailsSpec()
+    mirror: str = ""
+    rewriter: RewriterSpec = RewriterSpec()
+    voice: VoiceSpec = VoiceSpec()
+
+    @model_validator(mode="after")
+    def _fits(self) -> BuildSpec:
+        if self.mirror and self.kind != "parallel":
+            raise ValueError("`mirror` is for a parallel set")
+        if self.mirror and self.source.origin == "released":
+            raise ValueError("released files bring their own harmful questions: leave out `mirror`")
+        return self
+
+    @property
+    def from_files(self) -> bool:
+        """Whether questions come with clips, from files that may change between two builds."""
+        return bool(self.mirror) or self.source.origin == "released"
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides what is in the set; not how fast, or through which address.
+
+        Folders count by their name: where they lie does not matter.
+        """
+        source = self.source.model_dump(mode="json")
+        for name in ("dataset", "folder"):
+            if name in source and (name == "folder" or self.source.origin == "beavertails"):
+                source[name] = _name_of(source[name])
+        identity: dict[str, Any] = {
+            "kind": self.kind,
+            "seed": self.seed,
+            "per_category": self.per_category,
+            "source": source,
+        }
+        if self.source.origin != "released":
+            identity["voice"] = self.voice.engine
+        if self.kind == "mirror" and self.source.origin != "released":
+            identity["rewriter"] = self.rewriter.model or self.rewriter.endpoint
+        if self.mirror:
+            identity["mirror"] = _name_of(self.mirror)
+        return identity
+
+
+def _name_of(name: str) -> str:
+    return Path(name).name if name.startswith(("/", ".", "~")) else name

@@ -1,0 +1,1 @@
+"""The closed grammar that the pocket LALM speaks."""

@@ -1,0 +1,145 @@
+"""The contract of a task: what a model is asked."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from greaves.base.conversation import Sampling
+from greaves.base.errors import DataError
+from greaves.base.records import Kind, Mode, Question
+from greaves.base.registry import Registry
+
+
+class Task(ABC):
+    """A set of questions in one mode. Its docstring's first line is what `greaves tasks` prints.
+
+    Attributes:
+        name: name in recipes and tables.
+        version: changes whenever the task would ask differently.
+        benchmark: whose data it reads; a recipe gives data, judge and sampling per benchmark.
+        kind: harmful (ASR), benign (ORR) or chat (HS).
+        mode: how its questions reach the model.
+        licence: of the data, and of what it was made from.
+        citation: the paper to cite, in one line.
+        homepage: where the benchmark's authors tell of it.
+        layout: what lies in a data folder, in a few words.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    benchmark: ClassVar[str]
+    kind: ClassVar[Kind]
+    mode: ClassVar[Mode]
+    licence: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    homepage: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
+
+    @abstractmethod
+    def questions(self, data: Path) -> list[Question]:
+        """Read the questions from a data folder in the benchmark's own layout.
+
+        Raises:
+            DataError: a file, field or clip is missing or broken.
+        """
+
+    def left_out(self, data: Path) -> dict[str, str]:
+        """Items of a data folder that are not asked, as their clips are broken: id -> why.
+
+        Raises:
+            DataError: as `questions`.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task's questions with the sampling its benchmark prescribes."""
+
+    task: type[Task]
+    questions: tuple[Question, ...]
+    sampling: Sampling
+
+
+TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")
+register_task = TASKS.register
+
+
+def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Lines of a JSON-lines data file as (where, object), where = "file:line".
+
+    Raises:
+        DataError: the file is missing, or a line is not a JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(
+            "there is no such file", where=str(path), do="check the data folder in the recipe"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read ({error})", where=str(path)) from None
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"not JSON ({error})", where=where) from None
+        except RecursionError:
+            raise DataError("nested too deeply to be read", where=where) from None
+        if not isinstance(row, dict):
+            raise DataError("not a JSON object", where=where)
+        rows.append((where, row))
+    return rows
+
+
+def field(row: dict[str, Any], name: str, where: str) -> str:
+    """A text field of a data row. Raises DataError if it is missing or not text."""
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise DataError(f"field {name!r} is missing or not text", where=where)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"field {name!r} holds half a surrogate pair", where=where) from None
+    return value
+
+
+def optional_field(row: dict[str, Any], name: str, where: str) -> str:
+    """A text field that may be left out, null or empty. Raises DataError if it is not text."""
+    return field(row, name, where) if row.get(name) not in (None, "") else ""
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """A file named by a data row, there or not.
+
+    Raises:
+        DataError: the path leaves the data folder, or cannot be one.
+    """
+    try:
+        path = (folder / name).resolve()
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, a loop of links
+        raise DataError(
+            f"{name[:80]!r} cannot be a path ({type(error).__name__})", where=where
+        ) from None
+    if not path.is_relative_to(folder.resolve()):
+        raise DataError(f"path {name!r} leaves the data folder", where=where, do="keep clips in it")
+    return path
+
+
+def kind_of(row: dict[str, Any], where: str) -> Literal["harmful", "benign"]:
+    """The `kind` of a data row. Raises DataError if it is neither harmful nor benign."""
+    kind = field(row, "kind", where)
+    if kind == "harmful":
+        return "harmful"
+    if kind == "benign":
+        return "benign"
+    raise DataError(f"kind is {kind[:80]!r}, not harmful or benign", where=where)

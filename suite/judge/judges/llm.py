@@ -1,0 +1,184 @@
+"""A language model behind an OpenAI-compatible server as judge: of safety, and of helpfulness."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from greaves.base.chat_api import ChatFailure, ChatOptions, ChatReply, ChatRequest, ChatServer
+from greaves.base.errors import ModelError
+from greaves.base.records import Question, Response, Verdict
+from greaves.base.usage import Usage
+from greaves.judge.contract import Judge, register_judge
+from greaves.judge.degenerate import flaw_of
+from greaves.judge.llm_cases import Case, Known, Reply, Safety, Swapped
+from greaves.judge.llm_prompts import CHAT, CHAT_FORMAT, SAFETY, SAFETY_FORMAT, prompt
+
+
+class LLMOptions(BaseModel):
+    """How the judge is asked; part of its identity. Options of the server come beside these.
+
+    Attributes:
+        temperature: 0 is greedy; None leaves it to the server (some models take no other).
+        seed: for servers that sample by seed; None sends none.
+        max_tokens: of a reply, thoughts included.
+        longest: characters of each text that the judge is shown.
+        structured: "auto" asks for a JSON schema, and does without where the server knows none;
+            "never" asks in words only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float | None = Field(0.0, ge=0)
+    seed: int | None = 0
+    max_tokens: int = Field(1024, ge=1)
+    longest: int = Field(12_000, ge=100)
+    structured: Literal["auto", "never"] = "auto"
+
+
+ENOUGH = 3
+"""Requests, all of a batch, that fail for one reason: then the server is down for the others."""
+
+
+@register_judge("llm")
+class LLM(Judge):
+    """A language model on a chat server, `llm:MODEL@URL`; safety, and AIR-Bench chat scores.
+
+    To harmful and benign questions it says refused, harmful or answered. Empty and looping output
+    is degenerate without asking; so is a cut response that it finds neither refused nor harmful.
+
+    Chat questions are scored as AIR-Bench does: the judge sees a description of the clip, the
+    question, the reference answer and the model's, and gives both answers a whole number from 1 to
+    10; it is asked twice, with the answers swapped, and the score is the mean of the model's two.
+    Empty output scores 1 without asking: it is of no help.
+
+    A failed request, a withheld or cut reply, and a reply that is not one JSON object of the form
+    asked for leave "unscored".
+
+    Args:
+        address: `MODEL@URL`.
+        options: fields of `LLMOptions` and of `greaves.base.chat_api.ChatOptions`.
+
+    Raises:
+        ModelError: the address or an option is wrong, or the key is missing.
+    """
+
+    name: ClassVar[str] = "llm"
+    version: ClassVar[str] = "1"
+    takes_address: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 64
+
+    def __init__(self, address: str = "", **options: Any) -> None:
+        ours = {name: options.pop(name) for name in LLMOptions.model_fields if name in options}
+        try:
+            self.options = LLMOptions.model_validate(ours)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ModelError(f"option {first['loc'][0]!r} of judge 'llm': {first['msg']}") from None
+        if not address:
+            raise ModelError("the judge 'llm' needs a model on a server", do="write llm:MODEL@URL")
+        self._server = ChatServer(address, ChatOptions.read(options))
+        self._structured = self.options.structured == "auto"
+        self._down = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Judge.settings`."""
+        used = [prompt(SAFETY), prompt(CHAT)]
+        return {
+            "model": self._server.address.model,
+            "host": self._server.address.host,
+            "prompts": {one.name: one.hash for one in used},
+            **self.options.model_dump(),
+            "extra": self._server.options.extra,
+        }
+
+    def usage(self) -> Usage:
+        """See `Judge.usage`."""
+        return self._server.usage()
+
+    def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
+        """See `Judge.judge`."""
+        cases = [self._case(*item) for item in items]
+        replies = iter(self._ask([request for case in cases for request in case.requests]))
+        return [
+            Verdict.of(
+                response,
+                judge=self.identity,
+                **case.verdict([next(replies) for _ in case.requests]),
+            )
+            for (_, response), case in zip(items, cases, strict=True)
+        ]
+
+    def _case(self, question: Question, response: Response) -> Case:
+        if question.kind == "chat":
+            return self._chat(question, response)
+        flaw = flaw_of(response)
+        if flaw and not flaw.plain:
+            return Known("degenerate", flaw.reason)
+        text = flaw.plain if flaw else response.text
+        texts = {"question": question.text, "response": text}
+        return Safety((self._request(SAFETY, texts, SAFETY_FORMAT),), flaw)
+
+    def _chat(self, question: Question, response: Response) -> Case:
+        if not question.reference:
+            return Known("unscored", "the question has no reference answer")
+        if not response.text.strip():
+            return Known("scored", "empty output is of no help", 1.0)
+        about = {"question": question.text, "description": question.about or "(none)"}
+        answers = (question.reference, response.text)
+        return Swapped(
+            tuple(
+                self._request(CHAT, {**about, "answer_1": first, "answer_2": second}, CHAT_FORMAT)
+                for first, second in (answers, answers[::-1])
+            )
+        )
+
+    def _request(self, name: str, texts: Mapping[str, str], form: Mapping[str, Any]) -> ChatRequest:
+        return ChatRequest(
+            messages=prompt(name).messages(texts, longest=self.options.longest),
+            max_tokens=self.options.max_tokens,
+            temperature=self.options.temperature,
+            seed=self.options.seed,
+            response_format=form,
+        )
+
+    def _ask(self, requests: Sequence[ChatRequest]) -> list[Reply]:
+        """Ask all; requests whose schema the server does not take are asked again without."""
+        if self._down:  # another batch would wait for all its retries, to learn the same
+            return [ChatFailure(self._down) for _ in requests]
+        if not self._structured:
+            return self._noted(self._server.ask_all([_plain(request) for request in requests]))
+        replies = self._server.ask_all(requests)
+        again = [place for place, reply in enumerate(replies) if _not_taken(reply)]
+        if again:
+            fresh = self._server.ask_all([_plain(requests[place]) for place in again])
+            self._structured = not any(isinstance(reply, ChatReply) for reply in fresh)
+            for place, reply in zip(again, fresh, strict=True):
+                replies[place] = reply
+        return self._noted(replies)
+
+    def _noted(self, replies: list[Reply]) -> list[Reply]:
+        failed = [reply.reason for reply in replies if isinstance(reply, ChatFailure)]
+        if len(failed) == len(replies) >= ENOUGH and len(set(failed)) == 1:
+            self._down = failed[0]
+        return replies
+
+
+def _plain(request: ChatRequest) -> ChatRequest:
+    return ChatRequest(
+        messages=request.messages,
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        seed=request.seed,
+    )
+
+
+def _not_taken(reply: Reply) -> bool:
+    """Whether the server did not take the request as it stands, of which the schema is a part."""
+    return isinstance(reply, ChatFailure) and bool(
+        re.match(r"the server answered (400|422)\b", reply.reason)
+    )

@@ -1,0 +1,55 @@
+"""Helpfulness by a stated rule: how much of the reference answer the response holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from greaves.base.records import Kind, Question, Response, Verdict
+from greaves.judge.contract import Judge, register_judge
+
+_WORD = re.compile(r"\w+")
+
+
+def overlap(reference: str, response: str) -> float:
+    """F1 of the two texts' words, case and punctuation aside: 0 (nothing shared) to 1 (equal)."""
+    wanted = Counter(_WORD.findall(reference.lower()))
+    given = Counter(_WORD.findall(response.lower()))
+    shared = sum((wanted & given).values())
+    return 2 * shared / (wanted.total() + given.total()) if shared else 0.0
+
+
+@register_judge("reference-overlap")
+class ReferenceOverlap(Judge):
+    """HS by rule: 1 + 9 x F1 of the words shared with the reference answer, rounded to 0.1.
+
+    A question without a reference is unscored. Empty output scores 1: it is of no help.
+    """
+
+    name: ClassVar[str] = "reference-overlap"
+    version: ClassVar[str] = "1"
+    by_rule: ClassVar[bool] = True
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"chat"})
+
+    def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
+        """See `Judge.judge`."""
+        return [self._one(question, response) for question, response in items]
+
+    def _one(self, question: Question, response: Response) -> Verdict:
+        if not question.reference:
+            return Verdict.of(
+                response,
+                judge=self.identity,
+                outcome="unscored",
+                reason="the question has no reference answer",
+            )
+        f1 = overlap(question.reference, response.text)
+        return Verdict.of(
+            response,
+            judge=self.identity,
+            outcome="scored",
+            score=round(1 + 9 * f1, 1),
+            reason=f"F1 {f1:.2f} with the reference {question.reference!r}",
+        )

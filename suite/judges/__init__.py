@@ -1,1 +1,0 @@
-"""Judges: a response in, a verdict out; one file a judge."""

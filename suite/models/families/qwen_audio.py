@@ -1,0 +1,228 @@
+"""Qwen-Audio-Chat, first generation (Chu et al., 2023): what its own code did, natively.
+
+Weights, tokenizer and template come from `greaves convert qwen-audio`. What is left for here is
+how the original reads a clip and a chat, where the native processor differs:
+
+* A clip has floor(samples / 160) mel frames; the processor says ceil, and a quarter of all lengths
+  would get another number of audio tokens.
+* The mel is cut where the clip ends, so that the first convolution sees zeros there; the processor
+  shows it the logarithm of silence. The original cuts at the longest clip of a batch; here every
+  clip is read as it is when alone.
+* Each part of a chat is tokenised on its own, and no word of the user's is a special token.
+* Up to 2,048 tokens attention is plain. Beyond, the original rescales positions and logits, which
+  the native classes do not: such prompts are refused.
+
+Audio-only questions are N/A, as published: the model was not asked any.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Qwen2AudioConfig
+
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError, ModelError
+from greaves.models.contract import Generated, register_model
+from greaves.models.conversion.qwen_audio_tokens import (
+    AUDIO,
+    AUDIO_END,
+    AUDIO_START,
+    TURN_END,
+    TURN_START,
+)
+from greaves.models.families.qwen2_audio import Qwen2Audio
+from greaves.models.transformers_lalm import Tokens
+
+HOP = 160
+"""Samples at 16 kHz from one mel frame to the next."""
+
+MIN_SAMPLES = 480
+"""Fewer give no audio token, on which the original crashed."""
+
+_CONVERT = "convert it: greaves convert qwen-audio SRC DST"
+
+
+def audio_lengths(samples: int) -> tuple[int, int]:
+    """What the original makes of a clip's length.
+
+    Args:
+        samples: at 16 kHz.
+
+    Returns:
+        Positions after the convolutions (half the mel frames, rounded up), and audio tokens.
+    """
+    positions = (samples // HOP + 1) // 2
+    return positions, positions // 2
+
+
+def mel_features(extractor: Any, waves: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """The log-mel spectrograms that the original's audio tower saw, each clip as if alone.
+
+    Args:
+        extractor: Whisper's feature extractor.
+        waves: [clips] of [samples] at 16 kHz.
+
+    Returns:
+        [clips, mel bins, frames] zero from where a clip ends; [clips, frames] 1 on the frames that
+        count.
+
+    Raises:
+        DataError: a clip is shorter than 480 samples.
+    """
+    for wave in waves:
+        if len(wave) < MIN_SAMPLES:
+            raise DataError(
+                f"a clip has {len(wave)} samples at 16 kHz; Qwen-Audio hears nothing below"
+                f" {MIN_SAMPLES}",
+                do="leave it out",
+            )
+    mel = extractor(
+        list(waves), sampling_rate=extractor.sampling_rate, return_tensors="pt"
+    ).input_features
+    kept = torch.tensor([2 * audio_lengths(len(wave))[0] for wave in waves])
+    mask = (torch.arange(mel.shape[-1]) < kept[:, None]).long()
+    return mel * mask[:, None], mask
+
+
+class QwenAudio(Qwen2Audio):
+    """Qwen-Audio-Chat of the first generation, converted."""
+
+    architecture = "converted first-generation Qwen-Audio"
+    audio_token = AUDIO
+    audio_prompt = f"{AUDIO_START}{AUDIO}{AUDIO_END}"
+    end_of_turn = TURN_END
+    modes = frozenset({"audio-text", "text-only"})
+
+    def render(self, conversation: Conversation) -> str:
+        """The original's chat form; a system turn only where one is given."""
+        return "".join(text for text, _ in self._parts(conversation))
+
+    def processed(self, texts: list[str], waves: list[Any]) -> dict[str, Any]:
+        """See `SpokenPrompts.processed`; each clip has the placeholders that the original had."""
+        counts = iter([audio_lengths(len(wave))[1] for wave in waves])
+        expanded = [
+            re.sub(re.escape(AUDIO), lambda _: AUDIO * next(counts), text) for text in texts
+        ]
+        inputs = dict(
+            self.tokenizer(expanded, add_special_tokens=False, padding=True, return_tensors="pt")
+        )
+        if waves:
+            mel, mask = mel_features(self.processor.feature_extractor, waves)
+            inputs |= {"input_features": mel, "feature_attention_mask": mask}
+        return inputs
+
+    def tokens(
+        self, conversations: Sequence[Conversation], replies: Sequence[Sequence[int]] = ()
+    ) -> Tokens:
+        """See `TransformersLALM.tokens`. Raises ModelError beyond 2,048 tokens."""
+        tokens = super().tokens(conversations, replies)
+        self._check_length(conversations, tokens, 0)
+        return tokens
+
+    def respond(
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[list[Generated]]:
+        """See `LALM.respond`. Raises ModelError if a response could pass the 2,048th token."""
+        self._check_length(conversations, self.tokens(conversations), sampling.max_new_tokens)
+        return super().respond(conversations, sampling, seeds)
+
+    def _check_length(
+        self, conversations: Sequence[Conversation], tokens: Tokens, room: int
+    ) -> None:
+        limit = self.network.config.get_text_config().max_position_embeddings
+        lengths = tokens.mask.sum(-1)
+        longest = int(lengths.argmax())
+        prompt = int(lengths[longest])
+        if prompt + room > limit:
+            item = conversations[longest]
+            response = f" with {room:,} for the response" if room else ""
+            raise ModelError(
+                f"a prompt of {prompt:,} tokens{response}; {self.name} is exact up to {limit:,}",
+                where=item.clip or (item.text or "")[:40],
+                do="shorten it" + (" or lower max_new_tokens" if room else ""),
+            )
+
+    def _tokens(self, text: str, conversation: Conversation) -> list[int]:
+        ids: list[int] = []
+        for part, special in self._parts(conversation):
+            if special:
+                ids.append(self.tokenizer.convert_tokens_to_ids(part))
+            elif part:
+                ids += self._plain(part)
+        return ids
+
+    def _parts(self, conversation: Conversation) -> list[tuple[str, bool]]:
+        """The prompt in the parts that are tokenised on their own; True on special tokens."""
+        system = conversation.system
+        said = [(conversation.text or "", False)]
+        if conversation.clip is not None:
+            text = f"\n{conversation.text or ''}"
+            marks = [(AUDIO_START, True), (AUDIO, True), (AUDIO_END, True)]
+            said = [("Audio 1:", False), *marks, (text, False)]
+        return [
+            *(_turn("system", [(system, False)]) if system is not None else []),
+            *_turn("user", said),
+            *_begin("assistant"),
+            (conversation.reply, False),
+        ]
+
+
+def _begin(role: str) -> list[tuple[str, bool]]:
+    return [(TURN_START, True), (role, False), ("\n", False)]
+
+
+def _turn(role: str, content: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    return [*_begin(role), *content, (TURN_END, True), ("\n", False)]
+
+
+@register_model("qwen-audio")
+def qwen_audio(
+    path: str | None = None,
+    name: str = "qwen-audio",
+    device: str | None = None,
+    dtype: str = "bfloat16",
+) -> QwenAudio:
+    """First-generation Qwen-Audio-Chat from a folder that `greaves convert qwen-audio` made."""
+    if path is None:
+        raise ModelError("qwen-audio needs the option `path`", do=_CONVERT)
+    folder = Path(path)
+    _check_converted(folder)
+    return QwenAudio.load(name, folder, device=device, dtype=dtype)
+
+
+def _check_converted(folder: Path) -> None:
+    """Raises ModelError for what loads only after conversion, or as another family."""
+    kind = _field(folder / "config.json", "model_type")
+    if kind == "qwen":
+        raise ModelError(
+            "Qwen-Audio as its makers published it, which needs their code",
+            where=str(folder),
+            do=_CONVERT,
+        )
+    if kind != Qwen2AudioConfig.model_type:
+        return  # `load` says what is wrong
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(
+            "it has no tokenizer", where=str(folder), do=f"put qwen.tiktoken in SRC and {_CONVERT}"
+        )
+    if _field(folder / "processor_config.json", "audio_token") != AUDIO:
+        raise ModelError(
+            "Qwen2-Audio, which is read otherwise", where=str(folder), do="load it as qwen2-audio"
+        )
+
+
+def _field(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(name)
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,1 @@
+"""What is run: a YAML file, checked, as cells."""

@@ -1,0 +1,71 @@
+"""A checked recipe: the cells of the matrix, and where their data lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greaves.align.method import AlignmentMethod
+from greaves.base.records import content_hash
+from greaves.data.alignment.sets import AlignmentData, load_alignment_data
+from greaves.data.folders import data_folder
+from greaves.data.task import Task
+from greaves.recipe.schema import BenchmarkSpec, MethodSpec, ModelSpec, Recipe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the matrix: a model, a method with its config, and a training seed.
+
+    Attributes:
+        base: the cell whose defence is put under stress; `aligner` is then a `Stress`.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    aligner: AlignmentMethod[Any]
+    seed: int
+    base: Cell | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model.shown} / {self.method.shown} / seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe whose names, configs and folders have been found to exist.
+
+    Attributes:
+        recipe: as written.
+        source: where it was read from.
+        cells: in the order in which they run, vanilla first: all NSI needs it.
+        tasks: the tasks every cell answers.
+    """
+
+    recipe: Recipe
+    source: Path
+    cells: tuple[Cell, ...]
+    tasks: tuple[type[Task], ...]
+
+    @property
+    def hash(self) -> str:
+        """Hash of the recipe as validated."""
+        return content_hash(self.recipe.model_dump(mode="json"))
+
+    def benchmark(self, task: type[Task]) -> BenchmarkSpec:
+        """Data, judge and sampling of a task."""
+        return self.recipe.benchmarks[task.benchmark]
+
+    def task_data(self, task: type[Task]) -> Path:
+        """Folder a task reads."""
+        part = task.benchmark.replace("-", "_")
+        return data_folder(self.benchmark(task).data, part, self.source.parent)
+
+    def alignment_data(self, kind: str) -> AlignmentData:
+        """Load the alignment set of one kind."""
+        return load_alignment_data(self.alignment_folder(kind), kind)
+
+    def alignment_folder(self, kind: str) -> Path:
+        """Folder of the alignment set of one kind."""
+        return data_folder(self.recipe.alignment_data[kind], kind, self.source.parent)

@@ -1,0 +1,1 @@
+"""The cells of a run: align, answer, judge; here or on a cluster."""

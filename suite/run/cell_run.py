@@ -1,0 +1,336 @@
+"""The cells of a run: align -> respond -> judge, each on its own, each by one writer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from greaves.align.training.processes import rank, told_by_first
+from greaves.answer.answering import answer, write_questions
+from greaves.answer.keys import Speaker
+from greaves.answer.text_scoring import load_text_tasks, score_texts
+from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError, StoreError
+from greaves.base.lock import Check, cell_lock
+from greaves.base.progress import Steps
+from greaves.base.records import Question
+from greaves.base.run_folder import CellFolder, RunFolder
+from greaves.data.task import Asked, Task
+from greaves.judge.contract import Judge
+from greaves.judge.judging import judge_responses, make_judge, note_judge
+from greaves.models.contract import LALM
+from greaves.models.out_of_memory import out_of_memory
+from greaves.recipe.reading import Cell, Plan
+from greaves.run.aligning import Aligning
+from greaves.run.cell_state import CellSteps, Failure, Reporter, write_failure
+from greaves.run.loaded import Materials
+
+if TYPE_CHECKING:
+    from greaves.answer.lm_eval.text_tasks import TextTask
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did: responses asked for now, and found from before."""
+
+    asked: int
+    found: int
+
+
+Questions = Mapping[type[Task], tuple[Question, ...]]
+
+STOPS = (RecipeError, DataError, RegistryError, StoreError)
+"""Errors that no other cell would be spared; any other fails its own cell only."""
+
+
+class CellsFailedError(GreavesError):
+    """Some cells failed; all others were finished.
+
+    Args:
+        failed: cell -> why.
+        cells: how many cells there were.
+        folder: the run folder.
+    """
+
+    def __init__(self, failed: Mapping[str, Failure], cells: int, folder: str | Path) -> None:
+        self.failed = dict(failed)
+        first, *others = failed
+        counted = f"{len(failed)} of {cells} cells failed: "
+        if others:
+            super().__init__(
+                counted + ", ".join(failed),
+                do=f"see why: greaves status {folder}; run again to try them again",
+            )
+        else:
+            why = failed[first]
+            super().__init__(
+                counted + f"{first}: {GreavesError(why.what, where=why.where)}",
+                do=why.do or "run again to try it again",
+            )
+
+
+def selected(plan: Plan, only: Sequence[str]) -> list[Cell]:
+    """The cells that `only` leaves; names of tasks leave all."""
+    models = {cell.model.shown for cell in plan.cells} & set(only)
+    methods = {cell.method.shown for cell in plan.cells} & set(only)
+    return [
+        cell
+        for cell in plan.cells
+        if (not models or cell.model.shown in models)
+        and (not methods or cell.method.shown in methods)
+    ]
+
+
+class CellRun:
+    """One pass over the cells; models, alignment data and judges are loaded once each.
+
+    Args:
+        plan: a checked recipe.
+        folder: the run folder, its run.json written.
+        questions: task -> its questions.
+        requests: cell -> hash of what it is asked to do.
+        only: names of models, methods or tasks; others are left alone.
+        steps: where progress is shown.
+        note: writes down what a judge's identity stands for; by default, in the run folder.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        questions: Questions,
+        requests: Mapping[str, str],
+        only: Sequence[str],
+        steps: Steps,
+        note: Callable[[Judge], None] | None = None,
+    ) -> None:
+        self.plan, self.questions, self.only = plan, questions, only
+        self.steps = CellSteps(steps)
+        self.requests = requests
+        self.folder = RunFolder(folder)
+        self.asked = self.found = 0
+        self.materials = Materials(plan, folder / "features")
+        self.aligning = Aligning(self.materials, self.folder, self.steps)
+        self._note = note or (lambda judge: note_judge(self.folder, judge))
+        self._judges: dict[str, Judge] = {}
+
+    @cached_property
+    def texts(self) -> list[TextTask]:
+        """The recipe's text tasks, their documents read."""
+        return load_text_tasks(self.plan.recipe.text_tasks, self.plan.source.parent)
+
+    def align_together(self) -> None:
+        """Make the defences that are missing, in all processes that an outer launcher started."""
+        wanted = selected(self.plan, self.only)
+        bases = [cell.base for cell in wanted if cell.base is not None]
+        cells = [cell for cell in self.plan.cells if cell in wanted or cell in bases]
+        missing = (
+            [index for index, cell in enumerate(cells) if self.aligning.found(cell) is None]
+            if rank() == 0
+            else []
+        )
+        for index in told_by_first(missing):
+            self.aligning.make(cells[index])
+            self.materials.forget_model()  # ZeRO has taken its parameters apart
+
+    def all_cells(self) -> Report:
+        """Answer every selected cell, then let the judges that are models read the responses.
+
+        Judges by rule cost nothing and judge a cell as soon as it has answered.
+
+        Raises:
+            CellsFailedError: some cells failed; the others were finished.
+        """
+        cells = selected(self.plan, self.only)
+        failed: dict[str, Failure] = {}
+        self.has_model_judges()  # what is wrong with a judge shows before anything is asked
+        for cell in cells:
+            if cell.base is not None and (why := failed.get(str(cell.base))):
+                self.fail(cell, because(cell.base, why), failed)
+            else:
+                self.attempt(cell, self.answer_and_judge, failed)
+        self.materials.forget_model()  # a judge may need the memory
+        for cell in cells:
+            if str(cell) not in failed and self.has_model_judges():
+                self.attempt(cell, self.judge_by_model, failed)
+        if failed:
+            raise CellsFailedError(failed, len(cells), self.folder.path)
+        return Report(self.asked, self.found)
+
+    def attempt(
+        self,
+        cell: Cell,
+        work: Callable[[Cell, Reporter, Check], None],
+        failed: dict[str, Failure],
+        wrote: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Do a cell's work as its only writer; what goes wrong is noted in its folder.
+
+        Args:
+            cell: of the plan.
+            work: `answer_and_judge`, `judge_by_model` or `align`.
+            failed: the cell is put in if it fails.
+            wrote: called after each report of progress.
+
+        Raises:
+            GreavesError: one of `STOPS`.
+        """
+        place = self.place(cell)
+        with cell_lock(place.path) as check, self.steps.of(place.path, wrote) as report:
+            try:
+                work(cell, report, check)
+            except STOPS as error:
+                with suppress(StoreError):  # on a full disk the first error is the one to tell
+                    report.stage("failed", Failure.of(error))
+                raise
+            except (GreavesError, MemoryError, RuntimeError) as error:
+                no_memory = out_of_memory(error)
+                if not no_memory and not isinstance(error, GreavesError):
+                    raise
+                failed[str(cell)] = why = Failure.of(MemoryError() if no_memory else error)
+                report.stage("failed", why)
+                self.steps.say(f"{cell}: failed: {why.line}")
+                self.materials.forget_model()  # it may hold what the cell had run out of
+
+    def fail(self, cell: Cell, why: Failure, failed: dict[str, Failure]) -> None:
+        """Note that a cell cannot be begun."""
+        failed[str(cell)] = why
+        write_failure(self.place(cell).path, why)
+        self.steps.say(f"{cell}: failed: {why.line}")
+
+    def has_model_judges(self) -> bool:
+        """Whether any task's judge is not a rule."""
+        return any(not self._judge_of(task).by_rule for task in self.plan.tasks)
+
+    def answer_and_judge(self, cell: Cell, report: Reporter, check: Check) -> None:
+        """Align the cell, ask for the responses that it lacks, judge by rule."""
+        self.align(cell, report, check)
+        self.answer(cell, report, check)
+        report.stage("judging")
+        self._judge(cell, check, by_rule=True)
+        report.stage("answered" if self.has_model_judges() else "done")
+
+    def judge_by_model(self, cell: Cell, report: Reporter, check: Check) -> None:
+        """Let the judges that are models read what is open."""
+        report.stage("judging")
+        self._judge(cell, check, by_rule=False)
+        report.stage("done")
+
+    def align(self, cell: Cell, report: Reporter, _check: Check) -> None:
+        """Make the cell's defence, or find it."""
+        report.stage("aligning")
+        self.aligning.defence(cell)
+
+    def answer(self, cell: Cell, report: Reporter, check: Check) -> None:
+        """Ask for the responses that the cell lacks."""
+        place = self.place(cell)
+        model = self.materials.model(cell)
+        data = self.materials.data(cell)
+        defence = self.aligning.defence(cell)
+        report.stage("answering")
+        speaker = Speaker(model, cell.method.shown, cell.seed, defence.hash)
+        asked = self._asked(model)
+        write_questions(place, speaker, asked)
+        place.write_facts(
+            {
+                "request": self.requests[str(cell)],
+                "model": model.name,
+                "revision": model.revision,
+                "fingerprint": model.fingerprint,
+                "method": cell.method.shown,
+                "registered_method": cell.method.method,
+                "config": cell.aligner.config.model_dump(mode="json"),
+                "seed": cell.seed,
+                "data": cell.aligner.requires.data or "",
+                "data_hash": data.hash if data else "",
+                "defence_hash": defence.hash,
+                "defence_notes": defence.notes or {},
+                **({"stresses": cell.base.method.shown} if cell.base else {}),
+            }
+        )
+        done = answer(
+            place,
+            speaker,
+            defence,
+            [item for item in asked if item.task in self._tasks()],
+            batch_size=self.plan.recipe.batch_size,
+            steps=self.steps,
+            stage=f"{cell}: responses",
+            may_write=check,
+        )
+        self.asked += done.asked
+        self.found += done.found
+        if self.texts:
+            named = self._tasks_named()
+            scored = score_texts(
+                place,
+                speaker,
+                defence,
+                self.texts,
+                batch_size=self.plan.recipe.batch_size,
+                steps=self.steps,
+                stage=f"{cell}: text tasks",
+                only=lambda name: not named or name in named,
+                may_write=check,
+            )
+            self.asked += scored.asked
+            self.found += scored.found
+
+    def _judge(self, cell: Cell, check: Check, *, by_rule: bool) -> None:
+        """Judge what is open in the cell, by the judges that are, or are not, rules."""
+        place = self.place(cell)
+        tasks = [task for task in self.plan.tasks if self._judge_of(task).by_rule == by_rule]
+        if not tasks:
+            return
+        responses, judged, unscored = place.current_responses(), 0, 0
+        for task in tasks:
+            judge = self._judge_of(task)
+            done = judge_responses(
+                place,
+                judge,
+                self.questions[task],
+                responses=responses,
+                progress=partial(self.steps.update, f"{cell}: {task.name} by {judge.name}"),
+                may_write=check,
+            )
+            place.add_usage(judge.identity, done.usage)
+            judged, unscored = judged + done.judged, unscored + done.unscored
+        left = f", {unscored} left unscored" if unscored else ""
+        self.steps.say(f"{cell}: {len(responses)} responses, {judged} judged{left}")
+
+    def _tasks(self) -> list[type[Task]]:
+        named = self._tasks_named()
+        return [task for task in self.plan.tasks if not named or task.name in named]
+
+    def _tasks_named(self) -> set[str]:
+        """Tasks, ours and of text, that `only` names; none: all of them."""
+        known = {task.name for task in self.plan.tasks}
+        return set(self.only) & (known | {spec.shown for spec in self.plan.recipe.text_tasks})
+
+    def place(self, cell: Cell) -> CellFolder:
+        """The cell's folder."""
+        return self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
+
+    def _asked(self, model: LALM) -> list[Asked]:
+        """What the cell asks: the recipe's tasks in the modes that the model supports."""
+        return [
+            Asked(task, self.questions[task], self.plan.benchmark(task).sampling)
+            for task in self.plan.tasks
+            if task.mode in model.modes
+        ]
+
+    def _judge_of(self, task: type[Task]) -> Judge:
+        spec = self.plan.benchmark(task).judge_spec
+        name = spec.model_dump_json()  # benchmarks may share one, and its weights
+        if name not in self._judges:
+            self._judges[name] = make_judge(spec)
+            self._note(self._judges[name])
+        return self._judges[name]
+
+
+def because(base: Cell, why: Failure) -> Failure:
+    """Why a stressed cell cannot be begun."""
+    return Failure(what=f"its defence could not be made ({base}: {why.what})", do=why.do)

@@ -1,0 +1,134 @@
+"""What a model's cells ask of a cluster: as the recipe says, or by what the model is."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greaves.base.errors import ModelError
+from greaves.judge.contract import JUDGES
+from greaves.judge.judging import JudgeSpec
+from greaves.models.contract import MODELS
+from greaves.recipe.reading import ModelSpec
+from greaves.recipe.resources import Resources
+
+SERVED = re.compile(r"@https?://")
+
+BYTES_A_PARAMETER = 2.0
+"""bfloat16, as checkpoints of these sizes are published."""
+
+OVERHEAD_GB = 4.0
+"""Main memory of a process beside its weights: Python, torch, CUDA's context, clips."""
+
+ASSUMED_PARAMETERS = 7e9
+"""Where neither a checkpoint nor a name tells the size."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one cell asks for.
+
+    Attributes:
+        gpus, cpus: as Ray counts them.
+        memory_gb: main memory; None asks for none.
+        at_once: cells of the model at the same time; None for as many as fit.
+        parameters: of the model, for estimates; 0 behind a server.
+    """
+
+    gpus: float = 0.0
+    cpus: float = 1.0
+    memory_gb: float | None = None
+    at_once: int | None = None
+    parameters: float = 0.0
+
+
+def needs_of(model: ModelSpec) -> Needs:
+    """What a cell of `model` needs.
+
+    A model behind a server needs no GPU, and one cell runs at a time, which the server's own
+    concurrency fills. One that is loaded on the CPU needs none either. Others need one GPU, and
+    main memory for their checkpoint where it is on this machine.
+    """
+    said = model.resources or Resources()
+    if SERVED.search(model.model):
+        return _with(said, Needs(at_once=1))
+    loader = MODELS.get(model.model)
+    size = _bytes_on_disk(model, loader)
+    parameters = size / BYTES_A_PARAMETER if size else _in_name(model, loader)
+    if str(model.options.get("device", _default_device(loader))).startswith("cpu"):
+        return _with(said, Needs(parameters=parameters))
+    memory = round(size / 1e9 + OVERHEAD_GB, 1) if size else None
+    return _with(said, Needs(gpus=1.0, memory_gb=memory, parameters=parameters))
+
+
+def by_rule(judge: JudgeSpec) -> bool:
+    """Whether a judge is a rule, and costs nothing."""
+    return bool(getattr(JUDGES.get(judge.registered), "by_rule", False))
+
+
+def judge_needs(judge: JudgeSpec) -> Needs:
+    """What judging with `judge` needs: a GPU unless it is a rule, or behind a server."""
+    on_cpu = str(judge.options.get("device", "")).startswith("cpu")
+    gpu = not (by_rule(judge) or on_cpu or SERVED.search(judge.judge))
+    return Needs(gpus=1.0 if gpu else 0.0)
+
+
+def _with(said: Resources, found: Needs) -> Needs:
+    return Needs(
+        found.gpus if said.gpus is None else said.gpus,
+        found.cpus if said.cpus is None else said.cpus,
+        found.memory_gb if said.memory_gb is None else said.memory_gb,
+        found.at_once if said.at_once is None else said.at_once,
+        found.parameters,
+    )
+
+
+def _default_device(loader: Callable[..., Any]) -> str:
+    try:
+        default = inspect.signature(loader).parameters["device"].default
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return default if isinstance(default, str) else ""
+
+
+def _bytes_on_disk(model: ModelSpec, loader: Callable[..., Any]) -> int:
+    """Size of the weights, of a path given or in the hub's cache; 0 where they are not at hand."""
+    path = model.options.get("path")
+    folder = Path(str(path)) if path else _cached(_hub(loader), model.options.get("revision"))
+    if folder is None or not folder.is_dir():
+        return 0
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _cached(hub: str, revision: str | None) -> Path | None:
+    if not hub:
+        return None
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub, revision=revision, local_files_only=True))
+    except (OSError, ValueError, ModelError):
+        return None
+
+
+def _hub(loader: Callable[..., Any]) -> str:
+    """The repository that a loader takes by default: `hub` of the family in its module."""
+    module = sys.modules.get(getattr(loader, "__module__", ""))
+    for item in vars(module).values() if module else ():
+        if inspect.isclass(item) and item.__module__ == loader.__module__ and hasattr(item, "hub"):
+            return str(item.hub)
+    return ""
+
+
+def _in_name(model: ModelSpec, loader: Callable[..., Any]) -> float:
+    """Parameters as names give them: "Qwen2-Audio-7B-Instruct" has 7e9."""
+    names = (str(model.options.get("path", "")), model.shown, model.model, _hub(loader))
+    for name in names:
+        if found := re.search(r"(\d+(?:\.\d+)?)[bB](?![a-zA-Z])", name):
+            return float(found[1]) * 1e9
+    return 0.0 if model.model == "pocket" else ASSUMED_PARAMETERS

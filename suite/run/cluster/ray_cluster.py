@@ -1,0 +1,181 @@
+"""The only module, with `gang`, that speaks to Ray: connect, submit, wait, tell what was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from greaves.base.errors import GreavesError
+from greaves.run.cluster import entry
+from greaves.run.cluster.job import Job, Outcome
+from greaves.run.cluster.needs import Needs
+from greaves.run.cluster.schedule import Planned
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task that ended without a word of its own.
+
+    Attributes:
+        why: in a few words.
+        out_of_memory: Ray ended it to save its machine.
+    """
+
+    why: str
+    out_of_memory: bool = False
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Inside, this process is a driver of a Ray cluster; leaving ends its tasks.
+
+    Ray's usage statistics, dashboard and log lines stay off.
+
+    Raises:
+        GreavesError: Ray is not installed, or there is no cluster at that address.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+    try:
+        import ray
+    except ImportError as error:
+        raise GreavesError(
+            f"--cluster needs Ray ({error})", do="pip install 'greaves[cluster]'"
+        ) from None
+    if address.startswith("ray://"):
+        raise GreavesError(
+            "Ray's client (ray://) cannot start processes that train together",
+            where=address,
+            do="start the driver in the cluster: ray job submit -- greaves run ... --cluster",
+        )
+    quiet: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    try:
+        if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _nearest():
+            address = "local"
+        if address != "local":
+            del quiet["include_dashboard"]  # is the cluster's own affair
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise GreavesError(
+            f"no Ray cluster answers ({' '.join(str(error).split())[:160]})",
+            where=address,
+            do="start one, or leave the address out; if it asks for a token: RAY_AUTH_MODE=token"
+            " (docs/clusters.md)",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _nearest() -> str:
+    """Address of the cluster that this machine belongs to; empty if there is none."""
+    import ray
+
+    try:
+        found: str = ray._private.services.canonicalize_bootstrap_address_or_die("auto")
+    except (ConnectionError, RuntimeError, ValueError):
+        return ""
+    return found
+
+
+def kept(value: Any) -> Any:
+    """A value that every task gets; it is held in memory, and in no log."""
+    import ray
+
+    return ray.put(value)
+
+
+def options(needs: Needs) -> dict[str, Any]:
+    """As Ray's `options` takes them."""
+    memory = {"memory": int(needs.memory_gb * 1e9)} if needs.memory_gb else {}
+    return {"num_gpus": needs.gpus, "num_cpus": needs.cpus, **memory}
+
+
+def submit(job: Job, passed: Any, needs: Needs, name: str) -> Any:
+    """Put a task into the cluster's queue. It is tried again by the driver, not by Ray."""
+    import ray
+
+    # A process that has used one GPU cannot go over to another: each GPU task has its own.
+    work = ray.remote(max_calls=1)(entry.work) if needs.gpus else ray.remote(entry.work)
+    return work.options(max_retries=0, name=name, **options(needs)).remote(job, passed)
+
+
+def finished(handles: Sequence[Any], patience: float = 1.0) -> list[Any]:
+    """Those of the tasks and threads that have ended; waits a moment if none has."""
+    import ray
+
+    threads = [handle for handle in handles if isinstance(handle, Future)]
+    tasks = [handle for handle in handles if not isinstance(handle, Future)]
+    ended = [handle for handle in threads if handle.done()]
+    if not tasks:
+        if not ended:
+            time.sleep(min(patience, 0.2))
+        return ended
+    wait = 0.0 if ended else min(patience, 0.2) if threads else patience
+    return [*ended, *ray.wait(tasks, num_returns=len(tasks), timeout=wait)[0]]
+
+
+def outcome(handle: Any) -> Outcome | Lost:
+    """What a task returned, or how it was lost."""
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+    try:
+        result: Outcome = ray.get(handle)
+    except RayTaskError as error:  # Greaves is not there, or cannot be imported
+        line = str(error).strip().rpartition("\n")[2]
+        return Outcome(
+            failure=(f"a worker cannot run Greaves ({line})", "", "install it on all machines"),
+            stops=True,
+        )
+    except OutOfMemoryError:
+        return Lost("ended to save its machine's memory", out_of_memory=True)
+    except RayError as error:
+        return Lost(f"its machine or process was lost ({type(error).__name__})")
+    return result
+
+
+def cancel(handles: Sequence[Any]) -> None:
+    """End tasks that nobody waits for any more."""
+    import ray
+
+    for handle in handles:
+        if not isinstance(handle, Future) and ray.is_initialized():
+            ray.cancel(handle, force=True)
+
+
+def say_what_does_not_fit(items: Sequence[Planned], say: Callable[[str], None]) -> None:
+    """Name the models whose cells no machine of the cluster can take now."""
+    import ray
+
+    machines: list[Mapping[str, float]] = [
+        node["Resources"] for node in ray.nodes() if node["Alive"]
+    ]
+    said: set[str] = set()
+    for item in items:
+        name, needs = item.cell.model.shown, item.needs
+        fits = any(
+            machine.get("GPU", 0) >= needs.gpus
+            and machine.get("CPU", 0) >= needs.cpus
+            and machine.get("memory", 0) >= (needs.memory_gb or 0) * 1e9
+            for machine in machines
+        )
+        if not fits and name not in said:
+            said.add(name)
+            say(
+                f"{name}: no machine has {needs.gpus:g} GPUs, {needs.cpus:g} cores and"
+                f" {needs.memory_gb or 0:g} GB now; its cells wait for one"
+                " (`resources:` of the model says what it needs)"
+            )

@@ -1,0 +1,148 @@
+"""A task of the cluster, carried out: on the worker's machine, in the run folder that all see."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from greaves.align.training.processes import rank
+from greaves.base.errors import GreavesError, RecipeError, StoreError
+from greaves.base.lock import cell_lock
+from greaves.base.machine import source_hash, versions
+from greaves.base.progress import Steps
+from greaves.base.run_folder import RunFolder
+from greaves.judge.contract import Judge
+from greaves.judge.judging import judge_facts
+from greaves.recipe.reading import Cell, Plan, find_recipe, read_plan
+from greaves.run.aligning import Aligning
+from greaves.run.cell_run import STOPS, CellRun
+from greaves.run.cell_state import CellSteps, Failure, write_failure
+from greaves.run.cluster.job import Job, Outcome
+from greaves.run.cluster.remote import at_work, is_url
+from greaves.run.loaded import Materials
+
+
+def sameness() -> dict[str, str]:
+    """What must be the same on all machines of a run: package versions, and our own source."""
+    return {**versions(), "source of greaves": source_hash()[:12]}
+
+
+def carry_out(job: Job) -> Outcome:
+    """See `greaves.run.cluster.entry.work`."""
+    with _reported() as outcome:
+        plan, cell = _plan(job)
+        outcome.append(_in_folder(job, plan, cell))
+    return replace(outcome[-1], host=socket.gethostname())
+
+
+def align_with_others(job: Job) -> Outcome:
+    """See `greaves.run.cluster.entry.Member.align`; the first of them holds the cell."""
+    with _reported() as outcome:
+        plan, cell = _plan(job)
+        _check_sees(job)
+        folder = RunFolder(Path(job.folder))
+        steps = CellSteps(Steps(plain=True))
+        aligning = Aligning(Materials(plan, folder.path / "features"), folder, steps)
+        if rank() != 0:
+            aligning.make(cell)
+        else:
+            place = folder.cell(cell.model.shown, cell.method.shown, cell.seed).path
+            with cell_lock(place), steps.of(place) as report:
+                report.stage("aligning")
+                aligning.make(cell)
+    return replace(outcome[-1], host=socket.gethostname())
+
+
+@contextmanager
+def _reported() -> Iterator[list[Outcome]]:
+    """Whatever is raised inside becomes an outcome; inside, outcomes are put in."""
+    outcome = [Outcome()]
+    try:
+        yield outcome
+    except GreavesError as error:
+        stops = isinstance(error, STOPS)
+        outcome.append(Outcome(failure=(error.what, error.where, error.do), stops=stops))
+    except Exception as error:  # one cell's bug must not end the others
+        traceback.print_exc()
+        why = Failure.of(error)
+        outcome.append(Outcome(failure=(why.what, why.where, why.do)))
+
+
+def _plan(job: Job) -> tuple[Plan, Cell]:
+    """The plan as the driver has it.
+
+    Raises:
+        RecipeError: this machine has other packages, or another recipe, or none.
+    """
+    here = sameness()
+    if other := [name for name in {**here, **job.same} if here.get(name) != job.same.get(name)]:
+        name = other[0]
+        raise RecipeError(
+            f"{socket.gethostname()} has {name} {here.get(name)}, the driver {job.same.get(name)}",
+            do="install the same versions on all machines",
+        )
+    if os.path.isdir(job.started_in):
+        os.chdir(job.started_in)
+    try:
+        plan = read_plan(find_recipe(job.recipe))
+    except RecipeError as error:
+        raise RecipeError(
+            error.what,
+            where=f"{socket.gethostname()}: {error.where}",
+            do="recipe and data must lie where every machine sees them",
+        ) from None
+    if plan.hash != job.recipe_hash:
+        raise RecipeError(
+            f"{socket.gethostname()} has another version of it",
+            where=job.recipe,
+            do="recipe and data must be the same for all machines",
+        )
+    return plan, plan.cells[job.cell]
+
+
+def _check_sees(job: Job) -> None:
+    if not is_url(job.folder) and not (Path(job.folder) / "run.json").is_file():
+        raise StoreError(
+            f"{socket.gethostname()} does not see the run folder",
+            where=job.folder,
+            do="give --run-dir a folder that all machines share, or a URL",
+        )
+
+
+def _in_folder(job: Job, plan: Plan, cell: Cell) -> Outcome:
+    _check_sees(job)
+    judges: dict[str, Any] = {}
+    failed: dict[str, Failure] = {}
+    questions = {task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks}
+
+    def note(judge: Judge) -> None:
+        judges[judge.identity] = judge_facts(judge)
+
+    with at_work(job.folder, cell) as (folder, saved):
+        requests = {str(cell): job.request}
+        run = CellRun(plan, folder, questions, requests, job.only, Steps(plain=True), note)
+        works: dict[str, Callable[..., None]] = {
+            "cell": run.answer_and_judge,
+            "judge": run.judge_by_model,
+            "align": run.align,
+        }
+        try:
+            run.attempt(cell, works[job.what], failed, saved)
+        except GreavesError:
+            raise
+        except Exception as error:
+            write_failure(run.place(cell).path, Failure.of(error))
+            raise
+        finally:
+            sys.stderr.flush()
+    why = failed.get(str(cell))
+    return Outcome(
+        run.asked, run.found, (why.what, why.where, why.do) if why else None, judges=judges
+    )

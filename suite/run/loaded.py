@@ -1,0 +1,73 @@
+"""What a cell works with: its model and its alignment data, loaded once each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from greaves.base.errors import ModelError, RecipeError
+from greaves.data.alignment.sets import AlignmentData
+from greaves.models.contract import LALM, MODELS
+from greaves.models.feature_cache import FeatureCache
+from greaves.models.transformers_lalm import TransformersLALM
+from greaves.recipe.reading import Cell, Plan
+
+
+class Materials:
+    """Models and alignment data of a plan.
+
+    Args:
+        plan: a checked recipe.
+        features: folder in which clips' features are kept, one sub-folder a model.
+    """
+
+    def __init__(self, plan: Plan, features: Path) -> None:
+        self.plan, self.features = plan, features
+        self._models: dict[str, LALM] = {}
+        self._data: dict[str, AlignmentData] = {}
+
+    def model(self, cell: Cell) -> LALM:
+        """The cell's model.
+
+        Raises:
+            RecipeError: its options are not what the loader takes.
+            ModelError: it cannot be loaded, or is a black box where a method must look inside.
+        """
+        name = cell.model.shown
+        if name not in self._models:
+            self.forget_model()  # cells come model by model: one at a time in memory
+            loader = MODELS.get(cell.model.model)
+            try:
+                model = loader(**cell.model.options)
+            except TypeError as error:
+                raise RecipeError(f"model {cell.model.model!r}: {error}") from None
+            model.name = name
+            self._check_white_box(model, cell)
+            if isinstance(model, TransformersLALM):
+                model.feature_cache = FeatureCache(self.features / model.fingerprint[:16])
+            self._models = {name: model}
+        return self._models[name]
+
+    def forget_model(self) -> None:
+        """Let go of the model; it is loaded again when it is asked for."""
+        self._models = {}
+
+    def data(self, cell: Cell) -> AlignmentData | None:
+        """The cell's alignment data; None if its method needs none."""
+        kind = cell.aligner.requires.data
+        if kind is None:
+            return None
+        if kind not in self._data:
+            self._data[kind] = self.plan.alignment_data(kind)
+        return self._data[kind]
+
+    def _check_white_box(self, model: LALM, cell: Cell) -> None:
+        """Refuse, before a black box is asked anything, methods that need to look inside it."""
+        for other in self.plan.cells:
+            needs = other.aligner.requires
+            inside = needs.weights or needs.gradients
+            if other.model == cell.model and inside and not model.white_box:
+                raise ModelError(
+                    f"method {other.method.shown!r} needs the weights of {model.name!r},"
+                    " which is a black box",
+                    do="take the method out of the recipe",
+                )

@@ -1,0 +1,192 @@
+"""The run: for every cell align -> respond -> judge, each restartable, nothing asked twice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from greaves.align.training.processes import end_with_launcher, rank, world_size
+from greaves.answer.text_scoring import load_text_tasks
+from greaves.base.errors import RecipeError, StoreError
+from greaves.base.machine import this_machine, versions
+from greaves.base.progress import Steps
+from greaves.base.records import content_hash
+from greaves.base.run_folder import FORMAT, RunFolder
+from greaves.base.store import lock, write_json
+from greaves.data.imports.provenance import run_label
+from greaves.data.speech.clips import clip_hash
+from greaves.recipe.reading import Cell, Plan
+from greaves.run.cell_run import CellRun, Questions, Report
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    only: Sequence[str] = (),
+    steps: Steps | None = None,
+) -> Report:
+    """Run a plan into a folder, or carry on where the last run stopped.
+
+    Args:
+        plan: a checked recipe.
+        folder: the run folder; made if it is not there.
+        fresh: put an earlier run aside (it is renamed, not deleted) and start over.
+        only: names of models, methods or tasks; others are left alone.
+        steps: where progress is shown.
+
+    Started by `torchrun`, `deepspeed` or `accelerate launch`, all processes align together; then
+    the first one asks and judges, and the others are done.
+
+    A cell that fails does not keep others from running; what failed is said at the end.
+
+    Raises:
+        CellsFailedError: some cells failed, such as by a model that cannot be loaded or a loss that
+            is no number; all others were finished.
+        GreavesError: the folder is locked or read-only, the recipe or its data are broken.
+    """
+    if world_size() > 1:
+        end_with_launcher()
+    check_only(plan, only)
+    questions = {task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks}
+    first = rank() == 0
+    texts = load_text_tasks(plan.recipe.text_tasks, plan.source.parent) if first else []
+    with steps or Steps(plain=None if first else True) as shown:
+        if not first:
+            CellRun(plan, folder, questions, {}, only, shown).align_together()
+            return Report(0, 0)
+        with lock(folder):
+            requests = begin(plan, folder, questions, fresh=fresh)
+            cells = CellRun(plan, folder, questions, requests, only, shown)
+            cells.texts = texts
+            if world_size() > 1:
+                cells.align_together()
+            return cells.all_cells()
+
+
+def begin(plan: Plan, folder: Path, questions: Questions, *, fresh: bool = False) -> dict[str, str]:
+    """Write down in the run folder, which the caller holds, what is about to be run.
+
+    Returns:
+        Cell -> hash of what it is asked to do.
+
+    Raises:
+        StoreError: the folder holds another run, or cannot be written.
+    """
+    if fresh:
+        _put_aside(folder)
+    _check_same_run(plan, folder)
+    asked = _asked(plan, questions)
+    requests = {str(cell): _request(cell, asked) for cell in plan.cells}
+    _write_run(plan, folder, list(requests.values()))
+    return requests
+
+
+def check_only(plan: Plan, only: Sequence[str]) -> None:
+    """Raises RecipeError if `only` names what the recipe has not."""
+    known = {cell.model.shown for cell in plan.cells}
+    known |= {cell.method.shown for cell in plan.cells} | {task.name for task in plan.tasks}
+    known |= {spec.shown for spec in plan.recipe.text_tasks}
+    for name in only:
+        if name not in known:
+            raise RecipeError(
+                f"--only {name}: the recipe has no such model, method or task",
+                do=f"it has: {', '.join(sorted(known))}",
+            )
+
+
+def _check_same_run(plan: Plan, folder: Path) -> None:
+    """A folder holds one recipe; a changed recipe of the same name carries on in it."""
+    if not (folder / "run.json").exists():
+        return
+    name = RunFolder.open(folder).facts().name
+    if name != plan.recipe.name:
+        raise StoreError(
+            f"the folder holds a run of recipe {name!r}, not {plan.recipe.name!r}",
+            where=str(folder),
+            do="choose another with --run-dir, or put it aside with --fresh",
+        )
+
+
+def _put_aside(folder: Path) -> None:
+    """Move all that an earlier run left, `run.json` last: a kill in between is made good."""
+    items = sorted(
+        (item for item in folder.iterdir() if item.name not in (".lock", ".lease")),
+        key=lambda item: item.name == "run.json",
+    )
+    if not items:
+        return
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    names = (f"{folder.name}.before-{stamp}{nth}" for nth in _nths())
+    aside = next(place for place in map(folder.with_name, names) if not place.exists())
+    aside.mkdir()
+    for item in items:
+        os.replace(item, aside / item.name)
+
+
+def _nths() -> Iterator[str]:
+    """Ends of names: a clock that is set back tells the same time twice."""
+    yield ""
+    yield from (f"-{number}" for number in itertools.count(2))
+
+
+def _request(cell: Cell, asked: Mapping[str, Any]) -> str:
+    """Hash of what a cell is asked to do; a cell that did something else is not in the table."""
+    return content_hash(
+        {
+            "model": cell.model.model_dump(mode="json"),
+            "method": cell.method.method,
+            "version": cell.aligner.version,
+            "config": cell.aligner.config.model_dump(mode="json"),
+            "seed": cell.seed,
+            **({"base": _request(cell.base, asked)} if cell.base else {}),
+            **asked,
+        }
+    )
+
+
+def _asked(plan: Plan, questions: Questions) -> dict[str, Any]:
+    """What all cells are asked: the tasks, how, and the questions with their clips, by hash."""
+    texts = [one.model_dump(mode="json") for one in plan.recipe.text_tasks]
+    return {
+        "benchmarks": {
+            task.name: plan.benchmark(task).model_dump(mode="json") for task in plan.tasks
+        },
+        "questions": {
+            task.name: [
+                [question.hash, clip_hash(question.clip) if question.clip else None]
+                for question in own
+            ]
+            for task, own in questions.items()
+        },
+        **({"text_tasks": texts} if texts else {}),
+    }
+
+
+def _data_folders(plan: Plan) -> dict[str, Path]:
+    return {task.benchmark: plan.task_data(task) for task in plan.tasks}
+
+
+def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
+    present = versions()
+    before = RunFolder(folder).versions()
+    write_json(
+        folder / "run.json",
+        {
+            "format": FORMAT,
+            "name": plan.recipe.name,
+            "label": run_label(plan.recipe.label, _data_folders(plan)),
+            "recipe_hash": plan.hash,
+            "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
+            "requests": requests,
+            "versions": present,
+            "machine": this_machine().model_dump(mode="json"),
+            "earlier_versions": [found for found in before if found != present],
+            "recipe": plan.recipe.model_dump(mode="json"),
+        },
+    )
