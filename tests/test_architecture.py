@@ -191,5 +191,5 @@ def test_a_planted_module_outside_of_a_room_is_found(planted: Path) -> None:
     (planted / "suite" / "helpers.py").write_text("")
     (planted / "suite" / "misc").mkdir()
     assert loose(planted) == ["helpers.py", "misc"]
-    with pytest.raises(ValueError, match="misc"):
+    with pytest.raises(ValueError):
         place("greaves.misc.more")
