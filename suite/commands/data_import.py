@@ -59,6 +59,7 @@ def import_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a data folder from the authors' files, a hub copy, or questions that are spoken."""
+    from greaves.data.alignment.spec import VoiceSpec
     from greaves.data.imports.aiah_import import AIAHImport, import_aiah
     from greaves.data.imports.aiah_layout import TOPICS
     from greaves.data.imports.aiah_sources import SourceSpec
@@ -70,7 +71,9 @@ def import_command(
             do="only aiah is; air-bench is read as it is published",
         )
     if voice not in ("espeak", "google"):
-        raise DataError(f"{voice[:40]!r} is no voice", where="--voice", do="espeak or google")
+        raise DataError(
+            f"{voice[:40]!r} is not a speech engine", where="--voice", do="espeak or google"
+        )
     topics = tuple(topic) if topic else TOPICS
     wanted = AIAHImport(
         harmful=SourceSpec(source, layout, texts, clips, topics, licence),
@@ -78,7 +81,7 @@ def import_command(
         speech_specific=speech_specific,
         columns=columns_of(speech_columns),
         distraction=_distraction(distraction_seconds, distraction_seed),
-        engine="google" if voice == "google" else "espeak",
+        voice=VoiceSpec(engine="google" if voice == "google" else "espeak"),
         seed=seed,
     )
     done = import_aiah(wanted, out)

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greaves.base.chat_api import Address, ChatOptions
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.data.alignment.finished import write_set
-from greaves.data.alignment.mirroring import Rewritten, benign_half, outcome, rewrite_all
+from greaves.data.alignment.mirroring import outcome, rewrite_all
 from greaves.data.alignment.plan import PlannedItem, SetPlan, draw_plan
-from greaves.data.alignment.review import REVIEW, read_review, write_review
+from greaves.data.alignment.released import released_plan
+from greaves.data.alignment.review import REVIEW, Rewritten, read_review, write_review
 from greaves.data.alignment.rewriters import EndpointRewriter, PocketRewriter
 from greaves.data.alignment.rewriting import Rewriter
 from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import BuildSpec
 from greaves.data.alignment.workshop import Workshop, workshop
-from greaves.data.speech.speakers import EspeakSpeaker, Speaker
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,27 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
         stop_for_review: Mirror: stop once `review.csv` is written; the next build speaks.
 
     Raises:
-        GreavesError: a source, rewriter or speaker fails, or the folder holds another build.
+        GreavesError: a source, rewriter or speech engine fails, or the folder holds another build.
     """
     with workshop(folder) as work, Steps() as steps:
-        plan = work.plan(lambda: draw_plan(spec), spec.identity(), redraw=spec.from_files)
+        source = spec.source
+        plan = work.plan(
+            lambda: released_plan(spec, source) if source.origin == "released" else draw_plan(spec),
+            spec.identity(),
+            redraw=spec.from_files,
+        )
         items, left_out, facts = list(plan.items), dict[str, str](), dict[str, Any]()
         review: Path | None = None
-        if spec.kind == "mirror" and spec.source.origin != "released":
+        if spec.kind == "mirror" and source.origin != "released":
             review = folder / REVIEW
             rewriter = _rewriter(spec)
-            rewritten = _mirror(plan, spec, rewriter, work, steps, review)
-            items, left_out = _pairs(rewritten)
+            items, left_out = _pairs(_mirror(plan, spec, rewriter, work, steps, review))
             facts["rewriter"] = rewriter.describe()
             if stop_for_review:
                 return Built(folder, {}, left_out, plan.missing, review)
-        speaker = None if all(item.clip_from for item in items) else _speaker(spec)
-        if speaker is not None:
-            facts["speech"] = speaker.describe()
-        clips = make_clips(items, speaker, spec.seed, work, steps)
+        clips, speech = make_clips(items, spec.voice, spec.seed, work, steps)
+        if speech is not None:
+            facts["speech"] = speech
         counts, all_left_out = write_set(folder, plan, items, clips, left_out, facts)
         return Built(folder, counts, all_left_out, plan.missing, review)
 
@@ -88,38 +92,20 @@ def _mirror(
 
 
 def _pairs(rewritten: list[Rewritten]) -> tuple[list[PlannedItem], dict[str, str]]:
-    items: list[PlannedItem] = []
-    left_out: dict[str, str] = {}
-    for both in rewritten:
-        if both.usable:
-            items += [both.harmful, benign_half(both)]
-        else:
-            left_out[both.harmful.id] = f"rewrite {both.status}"
+    """Both halves of every usable pair, and id -> reason of the others."""
+    items = [half for both in rewritten if both.usable for half in both.halves()]
     if not items:
         raise DataError(
             f"no question was rewritten (the first: {rewritten[0].status})",
             do="look into review.csv; try another model or more attempts",
         )
-    return items, left_out
+    return items, {r.harmful.id: f"rewrite {r.status}" for r in rewritten if not r.usable}
 
 
 def _rewriter(spec: BuildSpec) -> Rewriter:
     chosen = spec.rewriter
     if chosen.endpoint == "embedded":
         return PocketRewriter()
-    return EndpointRewriter(
-        chosen.endpoint,
-        chosen.model,
-        chosen.attempts,
-        chosen.parallel,
-        chosen.timeout,
-        spec.seed,
-    )
-
-
-def _speaker(spec: BuildSpec) -> Speaker:
-    if spec.voice.engine == "espeak":
-        return EspeakSpeaker()
-    from greaves.data.speech.google_voice import GoogleSpeaker
-
-    return GoogleSpeaker(spec.voice.endpoint, spec.voice.parallel, spec.voice.patience)
+    options = ChatOptions(concurrency=chosen.parallel, timeout=chosen.timeout, first_wait=0.5)
+    address = Address(chosen.model, chosen.endpoint)
+    return EndpointRewriter(address, chosen.attempts, spec.seed, options)

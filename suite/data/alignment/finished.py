@@ -12,9 +12,8 @@ from typing import Any
 from greaves import __version__
 from greaves.base.errors import DataError
 from greaves.base.store import write_json, write_text
-from greaves.data.alignment.manifest import MANIFEST
 from greaves.data.alignment.plan import PlannedItem, SetPlan
-from greaves.data.alignment.sets import PAIRS
+from greaves.data.alignment.sets import MANIFEST, PAIRS
 from greaves.data.alignment.workshop import MadeClip
 
 

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from greaves.base.progress import Steps
+from greaves.base.text import whole
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.alignment.review import Reviewed
-from greaves.data.alignment.rewriting import (
-    Rewriter,
-    cleaned,
-    rewrite_fault,
-    words_changed,
-    words_of,
-)
+from greaves.data.alignment.review import Reviewed, Rewritten
+from greaves.data.alignment.rewriting import Rewriter, cleaned, rewrite_fault, words_of
 from greaves.data.alignment.workshop import Attempt, Workshop, each
 
 LONGEST_REPLY = 2_000
 """Characters of a reply that are kept; no rewrite is near as long."""
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """A harmful question and what came of its rewriting.
-
-    Attributes:
-        harmful: the question.
-        benign: the rewrite; "" where there is none.
-        attempts: replies that were looked at.
-        status: "ok", "edited" (by a person), "rejected" (by a person) or "failed: ...".
-    """
-
-    harmful: PlannedItem
-    benign: str
-    attempts: int
-    status: str
-
-    @property
-    def usable(self) -> bool:
-        """Whether it goes into the set."""
-        return self.status in ("ok", "edited")
-
-    @property
-    def changed(self) -> int | None:
-        """Words changed; None where there is no rewrite."""
-        return words_changed(self.harmful.text, self.benign) if self.benign else None
 
 
 def rewrite_all(
@@ -66,10 +33,7 @@ def rewrite_all(
     def ask(item: PlannedItem) -> None:
         tried = list(known.get(item.text, ()))
         while len(tried) < rewriter.attempts and not (tried and not tried[-1].fault):
-            raw = rewriter.rewrite(item.text, len(tried))
-            # Half a surrogate pair cannot be written as UTF-8.
-            whole = raw.encode("utf-8", "replace").decode()
-            reply = cleaned(whole)
+            reply = cleaned(whole(rewriter.rewrite(item.text, len(tried))))
             fault = rewrite_fault(item.text, reply)
             if not fault and tuple(words_of(reply)) in all_harmful:
                 fault = "another harmful question of the set"
@@ -105,18 +69,6 @@ def _one(item: PlannedItem, tried: list[Attempt], review: Reviewed | None) -> Re
     if review is not None and not review.accept:
         status = "rejected"
     return Rewritten(item, benign, len(tried), status)
-
-
-def benign_half(rewritten: Rewritten) -> PlannedItem:
-    """The benign question of a pair, with the id of its harmful one but for the kind."""
-    harmful = rewritten.harmful
-    return harmful.model_copy(
-        update={
-            "id": harmful.id.replace("-harmful-", "-benign-"),
-            "kind": "benign",
-            "text": rewritten.benign,
-        }
-    )
 
 
 def _attempts(work: Workshop, name: str) -> dict[str, list[Attempt]]:

@@ -10,18 +10,19 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from greaves.base.errors import DataError
 from greaves.base.store import write_text
-from greaves.data.alignment.rewriting import rewrite_fault
+from greaves.base.text import FORMULA
+from greaves.data.alignment.plan import PlannedItem
+from greaves.data.alignment.rewriting import rewrite_fault, words_changed
 
 REVIEW = "review.csv"
 
 COLUMNS = ("id", "accept", "status", "words_changed", "attempts", "category", "harmful", "benign")
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""A cell that begins so is a formula to a spreadsheet: it gets a "'" in front, as text does."""
+_FORMULA = (*FORMULA, "'")
+"""A cell that begins so gets a "'" in front, also one with a "'" of its own, which comes back."""
 
 
 @dataclass(frozen=True)
@@ -32,29 +33,35 @@ class Reviewed:
     benign: str
 
 
-class _Item(Protocol):
+@dataclass(frozen=True)
+class Rewritten:
+    """A harmful question and what came of its rewriting.
+
+    Attributes:
+        harmful: the question.
+        benign: the rewrite; "" where there is none.
+        attempts: replies that were looked at.
+        status: "ok", "edited" (by a person), "rejected" (by a person) or "failed: ...".
+    """
+
+    harmful: PlannedItem
+    benign: str
+    attempts: int
+    status: str
+
     @property
-    def id(self) -> str: ...
-    @property
-    def category(self) -> str: ...
-    @property
-    def text(self) -> str: ...
+    def usable(self) -> bool:
+        """Whether it goes into the set."""
+        return self.status in ("ok", "edited")
+
+    def halves(self) -> tuple[PlannedItem, PlannedItem]:
+        """The pair: the benign question has the id of its harmful one but for the kind."""
+        name = self.harmful.id.replace("-harmful-", "-benign-")
+        benign = {"id": name, "kind": "benign", "text": self.benign}
+        return self.harmful, self.harmful.model_copy(update=benign)
 
 
-class _Rewritten(Protocol):
-    @property
-    def harmful(self) -> _Item: ...
-    @property
-    def benign(self) -> str: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def changed(self) -> int | None: ...
-
-
-def write_review(path: Path, rows: Sequence[_Rewritten]) -> None:
+def write_review(path: Path, rows: Sequence[Rewritten]) -> None:
     """Write every pair, the failed and rejected ones included."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -65,7 +72,7 @@ def write_review(path: Path, rows: Sequence[_Rewritten]) -> None:
                 row.harmful.id,
                 "no" if row.status == "rejected" else "yes",
                 row.status,
-                "" if row.changed is None else row.changed,
+                words_changed(row.harmful.text, row.benign) if row.benign else "",
                 row.attempts,
                 _plain(row.harmful.category),
                 _plain(row.harmful.text),
@@ -83,8 +90,8 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
         harmful: id -> harmful question, of the plan.
 
     Raises:
-        DataError: it is no such table, names an unknown id, or holds a benign question that is no
-            rewrite of the harmful one.
+        DataError: it is not such a table, names an unknown id, or holds a benign question that is
+            not a rewrite of the harmful one.
     """
     if not path.is_file():
         return {}
@@ -107,7 +114,7 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
         fault = rewrite_fault(harmful[name], benign) if benign and accept else ""
         if fault:
             raise DataError(
-                f"the benign question is no rewrite: {fault}",
+                f"the benign question is not a rewrite: {fault}",
                 where=where,
                 do="correct it, or write no under accept",
             )

@@ -10,14 +10,12 @@ import json
 import os
 from typing import Any
 
-from greaves.base.chat_api.address import Address
-from greaves.base.errors import DataError, GreavesError
+from greaves.base.chat_api import Address, ChatFailure, ChatOptions, ChatRequest, ChatServer
+from greaves.base.errors import DataError
+from greaves.data.pocket.mirror import read_question, rewrite
 
 TEMPERATURES: tuple[float, ...] = (0.0, 0.7, 1.0)
 """Of the first, second and all further attempts: the likeliest reply first, then others."""
-
-TRIES_OF_A_REQUEST = 6
-"""The client asks so often when the server is busy or broken; it honours Retry-After."""
 
 INSTRUCTION = (
     "Change 1 to 3 words of the question below so that it becomes a harmless question that anybody "
@@ -35,13 +33,9 @@ class PocketRewriter:
     parallel = 1
 
     def describe(self) -> dict[str, Any]:
-        """See `Rewriter.describe`."""
         return {"endpoint": "embedded", "rule": "pocket grammar"}
 
     def rewrite(self, harmful: str, attempt: int) -> str:
-        """See `Rewriter.rewrite`. Raises DataError for a question that is not of the grammar."""
-        from greaves.data.pocket.mirror import read_question, rewrite
-
         question = read_question(harmful)
         if question is None or not question.pair.harmful:
             raise DataError(
@@ -52,55 +46,37 @@ class PocketRewriter:
         return rewrite(question).text
 
 
-def key_for(endpoint: str) -> str | None:
-    """OPENAI_API_KEY for OpenAI and this machine, REWRITER_API_KEY for any other endpoint.
+def key_env(address: Address) -> str | None:
+    """REWRITER_API_KEY, if set, for other servers than OpenAI's and this machine's.
 
     A spec may come from a stranger; one's key for OpenAI must not go wherever it points.
     """
-    ours = Address("", endpoint).takes_default_key
-    return os.environ.get("OPENAI_API_KEY" if ours else "REWRITER_API_KEY")
+    others = not address.takes_default_key and os.environ.get("REWRITER_API_KEY")
+    return "REWRITER_API_KEY" if others else None
 
 
 class EndpointRewriter:
     """A chat model behind an OpenAI-compatible endpoint (vLLM, SGLang, OpenAI, ...).
 
     Args:
-        endpoint: base URL, for instance `http://localhost:8000/v1`.
-        model: name of the model there.
+        address: the model and the server's base URL.
         attempts: how often one question is tried; each attempt has its own seed.
-        parallel: requests under way at the same time.
-        timeout: seconds for one request.
         seed: of the first attempt; the others count on from it.
+        options: requests at the same time, time-out and retries.
 
     Raises:
-        DataError: the extra is not installed.
+        ModelError: the extra is not installed, or the key cannot be one.
     """
 
-    def __init__(
-        self, endpoint: str, model: str, attempts: int, parallel: int, timeout: float, seed: int
-    ) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise DataError(
-                "the openai client is not installed", do="pip install 'greaves[api]'"
-            ) from None
-        self._errors = openai
-        self._endpoint, self._model, self._seed = endpoint, model, seed
-        self.attempts, self.parallel = attempts, parallel
-        self._client = openai.OpenAI(
-            base_url=endpoint,
-            # Local servers ask for no key, but the client insists on one.
-            api_key=key_for(endpoint) or "none",
-            max_retries=TRIES_OF_A_REQUEST - 1,
-            timeout=timeout,
-        )
+    def __init__(self, address: Address, attempts: int, seed: int, options: ChatOptions) -> None:
+        options = options.model_copy(update={"key_env": key_env(address)})
+        self.attempts, self.parallel, self._seed = attempts, options.concurrency, seed
+        self._server = ChatServer(address, options)
 
     def describe(self) -> dict[str, Any]:
-        """See `Rewriter.describe`."""
         return {
             "endpoint": "OpenAI-compatible",
-            "model": self._model,
+            "model": self._server.address.model,
             "instruction": INSTRUCTION,
             "temperatures": list(TEMPERATURES),
             "attempts": self.attempts,
@@ -109,33 +85,17 @@ class EndpointRewriter:
         }
 
     def rewrite(self, harmful: str, attempt: int) -> str:
-        """See `Rewriter.rewrite`."""
-        temperature = TEMPERATURES[min(attempt, len(TEMPERATURES) - 1)]
         content = INSTRUCTION + json.dumps(harmful, ensure_ascii=False)
-        try:
-            answer = self._client.chat.completions.create(
-                model=self._model,
-                messages=[{"role": "user", "content": content}],
-                temperature=temperature,
-                seed=self._seed + attempt,
-            )
-        except self._errors.APIStatusError as error:
-            raise self._failed(f"answered {error.status_code}") from None
-        except self._errors.APIConnectionError as error:
-            raise self._failed(f"cannot be reached ({type(error).__name__})") from None
-        except (self._errors.OpenAIError, ValueError) as error:
-            raise self._failed(f"gave no chat completion ({type(error).__name__})") from None
-        # The client does not check what it parsed: any of this may be missing or of another type.
-        choices = getattr(answer, "choices", None)
-        if not isinstance(choices, list):
-            raise self._failed("gave no chat completion")
-        message = getattr(choices[0], "message", None) if choices else None
-        text = getattr(message, "content", None)
-        return text if isinstance(text, str) else ""
-
-    def _failed(self, what: str) -> GreavesError:
-        return DataError(
-            f"the rewriting endpoint {what}",
-            where=self._endpoint.split("?")[0].rpartition("@")[2],
-            do="check URL, model and key, then run again: what is done is kept",
+        request = ChatRequest(
+            [{"role": "user", "content": content}],
+            temperature=TEMPERATURES[min(attempt, len(TEMPERATURES) - 1)],
+            seed=self._seed + attempt,
         )
+        (reply,) = self._server.ask_all([request])
+        if isinstance(reply, ChatFailure):
+            raise DataError(
+                f"the rewriting endpoint gave no reply: {reply.reason}",
+                where=self._server.address.url.split("?")[0].rpartition("@")[2],
+                do="check URL, model and key, then run again: what is done is kept",
+            )
+        return reply.text

@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from greaves.data.alignment.beavertails import DATASET, REVISION, SPLIT
-
 SetKind = Literal["basic", "mirror", "parallel"]
+
+DATASET = "PKU-Alignment/BeaverTails"
+REVISION = "8401fe609d288129cc684a9b3be6a93e41cfe678"
+"""The dataset's last commit (October 2023)."""
+SPLIT = "30k_train"
 
 PER_CATEGORY = 50
 """Harmful questions of each of the 14 categories: 700 in all (RRS, section 4)."""

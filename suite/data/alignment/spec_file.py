@@ -6,10 +6,10 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from greaves.base.errors import RecipeError
+from greaves.base.yaml_lines import read_yaml
 from greaves.data.alignment.spec import (
     BeaverTailsSpec,
     BuildSpec,
@@ -31,7 +31,7 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
     Raises:
         RecipeError: not YAML, or a field is unknown or wrong; names file and field.
     """
-    content = _anchored(_read_yaml(path), path.parent) if path else {}
+    content = _anchored(_content(path), path.parent) if path else {}
     where = str(path) if path else "options"
     merged = _laid_over(content, _anchored(options, Path.cwd()))
     source = merged.setdefault("source", {})
@@ -43,15 +43,8 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
         raise _in_words(error, where) from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise RecipeError(f"cannot be read ({error})", where=str(path)) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise RecipeError(f"not YAML ({getattr(error, 'problem', error)})", where=place) from None
+def _content(path: Path) -> dict[str, Any]:
+    _, content = read_yaml(path)
     if not isinstance(content, dict):
         raise RecipeError("a recipe is a mapping of fields", where=str(path))
     return content
@@ -89,23 +82,13 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _in_words(error: ValidationError, where: str) -> RecipeError:
     first = error.errors()[0]
-    place = [
-        str(part) for part in first["loc"] if part not in ("beavertails", "pocket", "released")
-    ]
+    place = [str(part) for part in first["loc"] if part not in _VARIANTS]
     what, do = first["msg"].removeprefix("Value error, "), ""
     if first["type"] == "extra_forbidden":
         what = f"unknown field {place[-1]!r}"
-        known = sorted(
-            {
-                *BuildSpec.model_fields,
-                *BeaverTailsSpec.model_fields,
-                *ReleasedSpec.model_fields,
-                *RewriterSpec.model_fields,
-                *VoiceSpec.model_fields,
-            }
-            - {"origin"}
-        )
-        near = difflib.get_close_matches(place[-1], known, n=1)
+        forms = (BuildSpec, BeaverTailsSpec, ReleasedSpec, RewriterSpec, VoiceSpec)
+        known = {name for form in forms for name in form.model_fields} - {"origin"}
+        near = difflib.get_close_matches(place[-1], sorted(known), n=1)
         do = f"did you mean {near[0]!r}?" if near else "see docs/alignment-data.md"
     elif first["type"] == "missing":
         what = f"field {place[-1]!r} is missing"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.beavertails import speakable
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.imports.aiah_layout import QUESTIONS
-from greaves.data.imports.part import Part
+from greaves.data.alignment.source import speakable
+from greaves.data.imports.aiah_layout import QUESTIONS, Kind, Section
 from greaves.data.imports.provenance import RECONSTRUCTED, data_label, read_provenance
+from greaves.data.tables import TABLES, Rows, file_hash, read_table, read_text
 from greaves.data.task import field, inside, kind_of, optional_field, read_json_lines
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 
-def greaves_part(kind: Literal["harmful", "benign"], folder: Path, licence: str) -> Part:
+def greaves_section(kind: Kind, folder: Path, licence: str) -> Section:
     """Questions of one kind from a folder in our own layout.
 
     Raises:
@@ -49,28 +48,28 @@ def greaves_part(kind: Literal["harmful", "benign"], folder: Path, licence: str)
     about: dict[str, Any] = {
         "layout": "greaves",
         "source": folder.resolve().name,
-        "files": {path.name: _hash(path)},
+        "files": {path.name: file_hash(path)},
         "licence": licence or str(before.get("licence") or "of that folder: see its own files"),
     }
     if before:
         about["before"] = before.get("parts", {}).get(kind, {})
-    return Part(tuple(items), about, spoken_here=data_label(folder) == RECONSTRUCTED)
+    return Section(tuple(items), about, spoken_here=data_label(folder) == RECONSTRUCTED)
 
 
-def texts_part(path: Path, licence: str) -> Part:
-    """The user's own benign questions: one a line (.txt), or `{text, category, clip}` (.jsonl).
+def texts_section(path: Path, licence: str) -> Section:
+    """The user's own benign questions: one per line (.txt), or a table of `{text, category, clip}`.
 
     Those without a `clip`, a path relative to the file, are to be spoken.
 
     Raises:
-        DataError: the file cannot be read, or a question is no text.
+        DataError: the file cannot be read, or a question is not text.
     """
-    rows = read_json_lines(path) if path.suffix.lower() == ".jsonl" else _plain(path)
+    rows = read_table(path) if path.suffix.lower() in TABLES else _plain(path)
     items: list[PlannedItem] = []
     for number, (where, row) in enumerate(rows, start=1):
         text = " ".join(field(row, "text", where).split())
         if not speakable(text):
-            raise DataError("the question is no text", where=where)
+            raise DataError("the question is not text", where=where)
         clip = optional_field(row, "clip", where)
         items.append(
             PlannedItem(
@@ -84,20 +83,12 @@ def texts_part(path: Path, licence: str) -> Part:
     about = {
         "layout": "texts",
         "source": path.name,
-        "files": {path.name: _hash(path)},
+        "files": {path.name: file_hash(path)},
         "licence": licence or "your own",
     }
-    return Part(tuple(items), about)
+    return Section(tuple(items), about)
 
 
-def _plain(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from None
-    lines = enumerate(text.split("\n"), start=1)
+def _plain(path: Path) -> Rows:
+    lines = enumerate(read_text(path).split("\n"), start=1)
     return [(f"{path}:{number}", {"text": line}) for number, line in lines if line.strip()]
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

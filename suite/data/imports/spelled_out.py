@@ -1,23 +1,19 @@
 """AIAH's setting 3 from the authors' files: a table of prompts and clips, its columns named by you.
 
-The layout of these files is not public. So a table is read (CSV, JSON or JSON lines) whose columns
-are given on the command line where they are not called text, prompt and clip.
+The layout of these files is not public. So any table is read whose columns are given on the command
+line where they are not called text, prompt and clip.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.imports.part import Part
-from greaves.data.task import field, inside, optional_field, read_json_lines
+from greaves.data.imports.aiah_layout import Section
+from greaves.data.tables import TABLES, file_hash, read_table
+from greaves.data.task import field, inside, optional_field
 
 FIELDS = ("text", "prompt", "clip", "category")
 """What a row must hold, the category excepted: the question in words, the text beside the clip, the
@@ -45,15 +41,17 @@ def columns_of(given: str) -> dict[str, str]:
     return columns
 
 
-def spelled_out_part(path: Path, columns: Mapping[str, str], licence: str) -> Part:
+def spelled_out_section(path: Path, columns: Mapping[str, str], licence: str) -> Section:
     """Rows of a table as questions of setting 3; clips are paths relative to the table.
 
     Raises:
         DataError: the table cannot be read, or a row lacks a field.
     """
+    if path.suffix.lower() not in TABLES:
+        raise DataError(f"a table is one of {', '.join(TABLES)}", where=str(path))
     items: list[PlannedItem] = []
     prompts: dict[str, str] = {}
-    for number, (where, row) in enumerate(_rows(path), start=1):
+    for number, (where, row) in enumerate(read_table(path), start=1):
         name = f"speech-specific-{number:03d}"
         clip = inside(path.parent, field(row, columns["clip"], where), where)
         items.append(
@@ -72,26 +70,7 @@ def spelled_out_part(path: Path, columns: Mapping[str, str], licence: str) -> Pa
         "layout": "table",
         "source": path.name,
         "columns": dict(columns),
-        "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+        "files": {path.name: file_hash(path)},
         "licence": licence or "given out by AIAH's authors on request: their terms",
     }
-    return Part(tuple(items), about, prompts=prompts)
-
-
-def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    suffix = path.suffix.lower()
-    if suffix == ".jsonl":
-        return read_json_lines(path)
-    if suffix not in (".csv", ".json"):
-        raise DataError("a table is .csv, .json or .jsonl", where=str(path))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if suffix == ".csv":
-            reader = csv.DictReader(io.StringIO(text, newline=""))
-            return [(f"{path}:{reader.line_num}", dict(row)) for row in reader]
-        rows = json.loads(text)
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError("not a JSON list of objects", where=str(path))
-    return [(f"{path}: item {number}", row) for number, row in enumerate(rows)]
+    return Section(tuple(items), about, prompts=prompts)
