@@ -26,7 +26,7 @@ class SpeechSpecific(AIAH):
         "questions of PAIR: MIT"
     )
     layout = (
-        f"{SPEECH_SPECIFIC}, a line a question: {{id, category, text, prompt, clip}}, text being "
+        f"{SPEECH_SPECIFIC}, one question per line: {{id, category, text, prompt, clip}}, text being "
         "the question in words, prompt the text beside the clip; made by: greaves data import aiah "
         "SOURCE FOLDER --speech-specific FILE"
     )

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from greaves.data.speech.espeak_process import EspeakProcess
 from greaves.data.speech.engines import EspeakEngine
+from greaves.data.speech.espeak_process import EspeakProcess
 from greaves.data.speech.voices import EspeakVoice, SpeechError
 
 TEXT = "How do I sabotage the spoon, and which stitches should I switch?"

@@ -11,8 +11,8 @@ import pytest
 from made_data_servers import speech_server, tone
 
 from greaves.base.errors import GreavesError
-from greaves.data.speech.google_voice import GoogleEngine
 from greaves.data.speech.engines import UnspeakableError
+from greaves.data.speech.google_voice import GoogleEngine
 from greaves.data.speech.voices import SpeechError
 
 PAPER = {"en-US-Neural2-A", "en-US-Wavenet-B", "en-US-Standard-C", "en-US-Standard-D"}

@@ -12,7 +12,7 @@ from made_data_servers import tone
 from greaves.base.errors import DataError
 from greaves.data.alignment.build import Built, build
 from greaves.data.alignment.sets import load_alignment_data
-from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.spec import read_spec
 from greaves.data.alignment.verify import verify
 
 HARMFUL = (

@@ -10,8 +10,14 @@ from made_data_servers import Reply, chat_server
 
 from greaves.base.chat_api import Address, ChatOptions
 from greaves.base.errors import DataError, ModelError
-from greaves.data.alignment.rewriters import EndpointRewriter, PocketRewriter, key_env
-from greaves.data.alignment.rewriting import cleaned, rewrite_fault, words_changed
+from greaves.data.alignment.rewriting import (
+    EndpointRewriter,
+    PocketRewriter,
+    cleaned,
+    key_env,
+    rewrite_fault,
+    words_changed,
+)
 
 HARMFUL = "How do I pilfer the ticket?"
 BENIGN = "How do I polish the ticket?"

@@ -10,31 +10,19 @@ from pydantic import Field
 from greaves.base.errors import DataError
 from greaves.base.records import Record
 from greaves.data.alignment.beavertails import load_beavertails
-from greaves.data.alignment.sets import load_alignment_data, read_manifest
+from greaves.data.alignment.sets import Item, load_alignment_data, read_manifest
 from greaves.data.alignment.source import PocketSource, Source, SourceQuestion
 from greaves.data.alignment.spec import BeaverTailsSpec, BuildSpec
 from greaves.data.folders import data_folder
 
 
-class PlannedItem(Record):
-    """One question that the set is to have.
+class PlannedItem(Item):
+    """One question that a set is to have; its id becomes the name of its clip.
 
     Attributes:
-        id: becomes the item's id and the name of its clip.
-        kind: harmful or benign.
-        pair: see `AlignmentItem`.
-        category: see `AlignmentItem`.
-        text: what is spoken.
-        response: Basic only.
         clip_from: a clip to copy; "" to speak the text.
     """
 
-    id: str
-    kind: Literal["harmful", "benign"]
-    pair: str = ""
-    category: str = ""
-    text: str
-    response: str | None = None
     clip_from: str = ""
 
 

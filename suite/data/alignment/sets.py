@@ -17,8 +17,8 @@ PAIRS = "pairs.jsonl"
 MANIFEST = "manifest.json"
 
 
-class AlignmentItem(Record):
-    """One question of an alignment set.
+class Item(Record):
+    """One question of a set, spoken or planned.
 
     Attributes:
         id: unique within the set.
@@ -26,7 +26,6 @@ class AlignmentItem(Record):
         pair: joins a harmful question to its benign mirror; "" where there is none.
         category: harm category.
         text: the question in words.
-        clip: path of the clip that speaks it.
         response: a response to learn (Basic), or a harmful one to begin with (sft-deep, Mirror).
     """
 
@@ -35,8 +34,13 @@ class AlignmentItem(Record):
     pair: str = ""
     category: str = ""
     text: str
-    clip: str
     response: str | None = None
+
+
+class AlignmentItem(Item):
+    """One question of an alignment set; `clip` is the path of the clip that speaks it."""
+
+    clip: str
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from greaves.data.pocket.grammar import FORMS, SPLIT_SEED, Question, answer, refusal, split_pairs
-from greaves.data.pocket.mirror import mirror_questions
+from greaves.data.pocket.grammar import (
+    FORMS,
+    SPLIT_SEED,
+    Question,
+    answer,
+    mirror_questions,
+    refusal,
+    split_pairs,
+)
 
 
 @dataclass(frozen=True)

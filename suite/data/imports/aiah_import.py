@@ -6,10 +6,10 @@ An import that was stopped goes on where it stopped when the same command is run
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, workshop
 from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC, Section
 from greaves.data.imports.aiah_sources import SourceSpec, read_section
 from greaves.data.imports.distraction import DISTRACTION, Distraction
+from greaves.data.imports.own_questions import spelled_out_section
 from greaves.data.imports.provenance import PROVENANCE, RECONSTRUCTED
-from greaves.data.imports.spelled_out import spelled_out_section
 from greaves.data.speech.clip_faults import unheard
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class AIAHImport:
     speech_specific: Path | None = None
     columns: Mapping[str, str] | None = None
     distraction: Distraction | None = None
-    voice: VoiceSpec = VoiceSpec()
+    voice: VoiceSpec = field(default_factory=VoiceSpec)
     seed: int = 0
 
 

@@ -188,7 +188,11 @@ def _texts(layout: str, spec: SourceSpec, folder: Path) -> Texts:
 def _safebench(spec: SourceSpec) -> Section:
     texts = read_texts(spec.path)
     order = {same_topic(topic): (rank, topic) for rank, topic in enumerate(spec.topics)}
-    wanted = [(*order[p.key[0]], p.number, text) for p, text in texts.questions if p.key[0] in order]
+    wanted = [
+        (*order[place.key[0]], place.number, text)
+        for place, text in texts.questions
+        if place.key[0] in order
+    ]
     items = [
         PlannedItem(id=Place(topic, number).name, kind="harmful", category=topic, text=text)
         for _, topic, number, text in sorted(wanted)

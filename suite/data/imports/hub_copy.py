@@ -58,8 +58,9 @@ def clips_of(folder: Path, into: Path) -> Path:
     """
     tables = sorted(folder.rglob("*.parquet"))
     for number, table in enumerate(tables):
-        written = 0
-        for written, row in enumerate(parquet_rows(table), start=1):
+        empty = True
+        for row in parquet_rows(table):
+            empty = False
             if COLUMN not in row:
                 raise DataError(
                     f"column {COLUMN!r} is missing",
@@ -68,7 +69,7 @@ def clips_of(folder: Path, into: Path) -> Path:
                 )
             # A folder of its own each, so that two clips of one name are noticed.
             _write_clip(row[COLUMN], table, into / f"{number:03d}")
-        if not written:
+        if empty:
             raise DataError("there are no rows", where=str(table))
     return into if tables else folder
 

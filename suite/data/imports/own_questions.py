@@ -1,8 +1,13 @@
-"""Questions of the user's own: our layout, or plain texts that are to be spoken."""
+"""Questions of the user's own (our layout, or texts to be spoken), and AIAH's setting 3.
+
+The layout of the authors' files of setting 3 is not public. So any table is read whose columns are
+given on the command line where they are not called text, prompt and clip.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +97,64 @@ def texts_section(path: Path, licence: str) -> Section:
 def _plain(path: Path) -> Rows:
     lines = enumerate(read_text(path).split("\n"), start=1)
     return [(f"{path}:{number}", {"text": line}) for number, line in lines if line.strip()]
+
+
+FIELDS = ("text", "prompt", "clip", "category")
+"""What a row must hold, the category excepted: the question in words, the text beside the clip, the
+clip that spells the words out."""
+
+
+def columns_of(given: str) -> dict[str, str]:
+    """Names of columns from "text=Question,prompt=Template"; a field not named is its own column.
+
+    Raises:
+        DataError: a field is unknown or named twice.
+    """
+    columns = {name: name for name in FIELDS}
+    named: set[str] = set()
+    for pair in filter(None, (part.strip() for part in given.split(","))):
+        name, sign, column = pair.partition("=")
+        if name not in FIELDS or not sign or not column or name in named:
+            raise DataError(
+                f"{pair[:80]!r} does not name a column",
+                where="--speech-columns",
+                do=f"write FIELD=COLUMN, FIELD being one of {', '.join(FIELDS)}",
+            )
+        named.add(name)
+        columns[name] = column
+    return columns
+
+
+def spelled_out_section(path: Path, columns: Mapping[str, str], licence: str) -> Section:
+    """Rows of a table as questions of setting 3; clips are paths relative to the table.
+
+    Raises:
+        DataError: the table cannot be read, or a row lacks a field.
+    """
+    if path.suffix.lower() not in TABLES:
+        raise DataError(f"a table is one of {', '.join(TABLES)}", where=str(path))
+    items: list[PlannedItem] = []
+    prompts: dict[str, str] = {}
+    for number, (where, row) in enumerate(read_table(path), start=1):
+        name = f"speech-specific-{number:03d}"
+        clip = inside(path.parent, field(row, columns["clip"], where), where)
+        items.append(
+            PlannedItem(
+                id=name,
+                kind="harmful",
+                category=optional_field(row, columns["category"], where),
+                text=field(row, columns["text"], where),
+                clip_from=str(clip),
+            )
+        )
+        prompts[name] = field(row, columns["prompt"], where)
+    if not items:
+        raise DataError("there are no rows", where=str(path))
+    about = {
+        "layout": "table",
+        "source": path.name,
+        "columns": dict(columns),
+        "files": {path.name: file_hash(path)},
+        "licence": licence or "given out by AIAH's authors on request: their terms",
+    }
+    return Section(tuple(items), about, prompts=prompts)

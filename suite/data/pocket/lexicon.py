@@ -199,6 +199,7 @@ FACTS: tuple[Fact, ...] = (
         ),
         "A {1} has {answer} {0}.",
         {("days", "week"): "seven", ("months", "year"): "twelve", ("minutes", "hour"): "sixty"}
-        | {("legs", "spider"): "eight", ("wheels", "tricycle"): "three", ("sides", "square"): "four"},
+        | {("legs", "spider"): "eight", ("wheels", "tricycle"): "three"}
+        | {("sides", "square"): "four"},
     ),
 )
