@@ -52,8 +52,8 @@ class AIAH(Task):
     )
     homepage = "https://github.com/YangHao97/RedteamAudioLMMs"
     layout = (
-        "questions.jsonl, one question per line: {id, kind: harmful | benign, category, text, clip}, "
-        "clip a path in the folder; made by: greaves data import aiah SOURCE FOLDER"
+        "questions.jsonl, one question per line: {id, kind: harmful | benign, category, text, "
+        "clip}, clip a path in the folder; made by: greaves data import aiah SOURCE FOLDER"
     )
     prompt: ClassVar[str | None] = STEPS_PROMPT
 

@@ -26,9 +26,9 @@ class SpeechSpecific(AIAH):
         "questions of PAIR: MIT"
     )
     layout = (
-        f"{SPEECH_SPECIFIC}, one question per line: {{id, category, text, prompt, clip}}, text being "
-        "the question in words, prompt the text beside the clip; made by: greaves data import aiah "
-        "SOURCE FOLDER --speech-specific FILE"
+        f"{SPEECH_SPECIFIC}, one question per line: {{id, category, text, prompt, clip}}, text "
+        "being the question in words, prompt the text beside the clip; made by: greaves data "
+        "import aiah SOURCE FOLDER --speech-specific FILE"
     )
 
     def questions(self, data: Path) -> list[Question]:
