@@ -14,14 +14,12 @@ from typing import Protocol
 
 from greaves.base.errors import DataError
 from greaves.base.store import write_text
+from greaves.base.text import quoted, unquoted
 from greaves.data.alignment.rewriting import rewrite_fault
 
 REVIEW = "review.csv"
 
 COLUMNS = ("id", "accept", "status", "words_changed", "attempts", "category", "harmful", "benign")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""A cell that begins so is a formula to a spreadsheet: it gets a "'" in front, as text does."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,9 @@ def write_review(path: Path, rows: Sequence[_Rewritten]) -> None:
                 row.status,
                 "" if row.changed is None else row.changed,
                 row.attempts,
-                _plain(row.harmful.category),
-                _plain(row.harmful.text),
-                _plain(row.benign),
+                quoted(row.harmful.category),
+                quoted(row.harmful.text),
+                quoted(row.benign),
             ]
         )
     write_text(path, file.getvalue())
@@ -102,7 +100,7 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
                 where=where,
                 do="restore it, or delete the file to have it written anew",
             )
-        benign = _unplain(row["benign"])
+        benign = unquoted(row["benign"]).strip()
         accept = row["accept"].strip().lower() not in ("no", "n", "false", "0")
         fault = rewrite_fault(harmful[name], benign) if benign and accept else ""
         if fault:
@@ -113,11 +111,3 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
             )
         found[name] = Reviewed(accept, benign)
     return found
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _unplain(text: str) -> str:
-    return (text[1:] if text.startswith("'") else text).strip()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from greaves.base.store import replacing
+
 
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/greaves`, by default `~/.cache/greaves`; it may not exist yet."""
@@ -19,10 +21,5 @@ def keep(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

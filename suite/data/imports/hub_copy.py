@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.workshop import write_bytes
+from greaves.base.store import write_bytes
 
 HUB = "hub:"
 """What the name of a dataset on the hub begins with, to tell it from a folder."""

@@ -5,7 +5,6 @@ A set is drawn first, which is quick and a function of its seeds, and spoken the
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections import Counter
@@ -17,6 +16,7 @@ from greaves.data.pocket.grammar import FORMS, Question, answer, refusal, split_
 from greaves.data.pocket.lexicon import CATEGORIES, Pair
 from greaves.data.pocket.mirror import mirror_questions
 from greaves.data.speech.voices import EspeakVoice
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip
 from greaves.models.pocket.synthesis import speak
 from greaves.models.pocket.written_set import Row, write_lines
@@ -98,9 +98,8 @@ def draw_parallel(
         seed: of all choices.
     """
     chooser = random.Random(seed)
-    text = (mirror / "pairs.jsonl").read_text(encoding="utf-8")
-    mirrored: list[Row] = [json.loads(line) for line in text.splitlines()]
-    harmful = [row for row in mirrored if row["kind"] == "harmful"]
+    mirrored = read_json_lines(mirror / "pairs.jsonl")
+    harmful = [row for _, row in mirrored if row["kind"] == "harmful"]
     chosen = [
         row
         for category in CATEGORIES

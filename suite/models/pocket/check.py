@@ -11,6 +11,7 @@ from typing import Any
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.seeds import sample_seed
 from greaves.data.pocket.grammar import Reading, read_response
+from greaves.data.task import read_json_lines
 from greaves.models.families.qwen2_audio import load_folder
 from greaves.models.pocket.prompts import (
     REFUSAL_PROMPT,
@@ -149,9 +150,8 @@ def sizes(weights: Path, data: Path) -> list[Figure]:
 
 
 def _questions(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return [{**row, "clip": str(folder / row["clip"])} for row in rows]
+    rows = read_json_lines(folder / "questions.jsonl")
+    return [{**row, "clip": str(folder / row["clip"])} for _, row in rows]
 
 
 def _read(responses: Sequence[Sequence[str]]) -> list[list[Reading]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import Qwen2AudioForConditionalGeneration
 
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.synthesis import Utterance
 
 Mels = npt.NDArray[np.float16]
@@ -45,8 +45,7 @@ class SpeechCache:
         mels: list[Mels] = []
         for shard in shards:
             number = shard.stem.removeprefix("clips-")
-            lines = shard.read_text(encoding="utf-8").splitlines()
-            utterances += [Utterance(**json.loads(line)) for line in lines]
+            utterances += [Utterance(**row) for _, row in read_json_lines(shard)]
             frames: Mels = np.load(folder / f"mels-{number}.npy")
             ends = np.load(folder / f"ends-{number}.npy")
             mels += np.split(frames, ends[:-1])

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from greaves.base.store import as_lines
 from greaves.data.pocket.grammar import SPLIT_SEED
 from greaves.data.speech.voices import EspeakVoice, espeak_version
 from greaves.models.pocket.clips import encode_clip
@@ -41,7 +42,7 @@ def write_lines(
     **facts: Any,
 ) -> None:
     """Writes a set's lines and its manifest; `facts` are further fields of the manifest."""
-    text = "".join(json.dumps(row) + "\n" for row in rows)
+    text = as_lines(rows)
     (folder / name).write_text(text, encoding="utf-8")
     write_manifest(folder, name, seed, counts, **facts)
 
