@@ -98,12 +98,17 @@ def test_a_reader_never_sees_half_a_json_file(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
 
 
+def _write_half(path: Path) -> None:
+    with replacing(path) as part:
+        part.write_bytes(b"ne")
+        raise RuntimeError
+
+
 def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_bytes(b"ne")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _write_half(path)
     assert [(item.name, item.read_bytes()) for item in tmp_path.iterdir()] == [("a.bin", b"old")]
 
 
