@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from greaves import __version__
 from greaves.base.chat_api import Address, ChatOptions
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
-from greaves.base.store import write_json, write_text
+from greaves.base.store import as_lines, write_json, write_text
 from greaves.data.alignment.mirroring import (
     REVIEW,
     Rewritten,
@@ -162,7 +161,7 @@ def write_set(
             raise DataError(
                 f"no {kind} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
             )
-    text = "".join(json.dumps(_row(item, clips[item.id])) + "\n" for item in kept)
+    text = as_lines(_row(item, clips[item.id]) for item in kept)
     voices = Counter(clips[item.id].voice for item in kept if clips[item.id].voice)
     manifest = {
         "questions_file": PAIRS,

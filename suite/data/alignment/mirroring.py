@@ -15,7 +15,7 @@ from pathlib import Path
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.store import write_text
-from greaves.base.text import FORMULA, whole
+from greaves.base.text import quoted, unquoted, whole
 from greaves.data.alignment.plan import PlannedItem
 from greaves.data.alignment.rewriting import (
     Rewriter,
@@ -29,9 +29,6 @@ from greaves.data.alignment.workshop import Attempt, Workshop, each
 REVIEW = "review.csv"
 
 COLUMNS = ("id", "accept", "status", "words_changed", "attempts", "category", "harmful", "benign")
-
-_FORMULA = (*FORMULA, "'")
-"""A cell that begins so gets a "'" in front, also one with a "'" of its own, which comes back."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,9 @@ def write_review(path: Path, rows: Sequence[Rewritten]) -> None:
                 row.status,
                 words_changed(row.harmful.text, row.benign) if row.benign else "",
                 row.attempts,
-                _plain(row.harmful.category),
-                _plain(row.harmful.text),
-                _plain(row.benign),
+                quoted(row.harmful.category),
+                quoted(row.harmful.text),
+                quoted(row.benign),
             ]
         )
     write_text(path, file.getvalue())
@@ -118,7 +115,7 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
                 where=where,
                 do="restore it, or delete the file to have it written anew",
             )
-        benign = _unplain(row["benign"])
+        benign = unquoted(row["benign"]).strip()
         accept = row["accept"].strip().lower() not in ("no", "n", "false", "0")
         fault = rewrite_fault(harmful[name], benign) if benign and accept else ""
         if fault:
@@ -129,14 +126,6 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
             )
         found[name] = Reviewed(accept, benign)
     return found
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _unplain(text: str) -> str:
-    return (text[1:] if text.startswith("'") else text).strip()
 
 
 LONGEST_REPLY = 2_000

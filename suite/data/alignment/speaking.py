@@ -10,9 +10,10 @@ from typing import Any
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
+from greaves.base.store import write_bytes
 from greaves.data.alignment.plan import PlannedItem
 from greaves.data.alignment.spec import VoiceSpec
-from greaves.data.alignment.workshop import MadeClip, Workshop, each, write_bytes
+from greaves.data.alignment.workshop import MadeClip, Workshop, each
 from greaves.data.speech.clip_faults import clip_fault
 from greaves.data.speech.clips import clip_hash
 from greaves.data.speech.engines import EspeakEngine, SpeechEngine, UnspeakableError

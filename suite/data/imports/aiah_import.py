@@ -5,7 +5,6 @@ An import that was stopped goes on where it stopped when the same command is run
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from greaves import __version__
 from greaves.base.errors import DataError, StoreError
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
-from greaves.base.store import write_json, write_text
+from greaves.base.store import as_lines, write_json, write_text
 from greaves.data.alignment.plan import PlannedItem, SetPlan
 from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import VoiceSpec
@@ -168,10 +167,7 @@ def _write(
             _row(item, made[item.id], {"prompt": spelled.prompts[item.id]})
             for item in spelled.items
         ]
-    texts = {
-        name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        for name, rows in lines.items()
-    }
+    texts = {name: as_lines(rows) for name, rows in lines.items()}
     label = RECONSTRUCTED if parts["harmful"].spoken_here else ""
     counts = {name: len(part.items) for name, part in parts.items()}
     left_out = {name: why for part in parts.values() for name, why in part.left_out.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.workshop import write_bytes
+from greaves.base.store import write_bytes
 from greaves.data.tables import parquet_rows
 
 HUB = "hub:"

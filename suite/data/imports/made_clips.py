@@ -12,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
+from greaves.base.store import replacing
 
 FULL_SCALE = 32_767
 """Largest sample of 16-bit PCM."""
@@ -30,13 +31,8 @@ def keep(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def made_clip(samples: NDArray[np.float64], rate: int) -> Path:

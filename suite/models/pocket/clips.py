@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import soundfile
 from transformers import WhisperFeatureExtractor
 
 from greaves.base.errors import DataError
+from greaves.base.store import as_lines
 from greaves.data.pocket.grammar import FORMS, Question, split_pairs
 from greaves.data.pocket.lexicon import FACTS
 from greaves.data.speech.voices import SAMPLE_RATE, EspeakVoice, training_voices
@@ -129,7 +129,7 @@ def synthesise(seed: int, count: int, folder: Path, shard: int) -> None:
         mels.append(mel_frames(extractor, [samples])[0].astype(np.float16))
     np.save(folder / f"mels-{shard}.npy", np.concatenate(mels))
     np.save(folder / f"ends-{shard}.npy", np.cumsum([len(mel) for mel in mels]))
-    lines = "".join(json.dumps(asdict(utterance)) + "\n" for utterance in utterances)
+    lines = as_lines(map(asdict, utterances))
     (folder / f"clips-{shard}.jsonl").write_text(lines, encoding="utf-8")
 
 

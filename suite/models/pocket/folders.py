@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greaves.base.store import as_lines
 from greaves.data.pocket.grammar import (
     FORMS,
     REPETITIONS,
@@ -34,6 +35,7 @@ from greaves.data.speech.voices import (
     ordinary_voices,
 )
 from greaves.data.tables import file_hash
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip, speak
 from greaves.models.pocket.prompts import PROMPT_POOL, REPEAT_PROMPTS, SEX_PROMPTS
 
@@ -219,9 +221,8 @@ def draw_parallel(
         seed: of all choices.
     """
     chooser = random.Random(seed)
-    text = (mirror / "pairs.jsonl").read_text(encoding="utf-8")
-    mirrored: list[Row] = [json.loads(line) for line in text.splitlines()]
-    harmful = [row for row in mirrored if row["kind"] == "harmful"]
+    mirrored = read_json_lines(mirror / "pairs.jsonl")
+    harmful = [row for _, row in mirrored if row["kind"] == "harmful"]
     chosen = [
         row
         for category in CATEGORIES
@@ -295,8 +296,7 @@ def _write_lines(
     folder: Path, name: str, rows: list[Row], seed: int, counts: Mapping[str, int], **facts: Any
 ) -> None:
     """Writes a set's lines and its manifest; `facts` are further fields of the manifest."""
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).write_text(as_lines(rows), encoding="utf-8")
     _write_manifest(folder, name, seed, counts, **facts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.nn import functional
 from transformers import Qwen2AudioForConditionalGeneration
 
 from greaves.data.speech.voices import SAMPLE_RATE
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.architecture import SECONDS, feature_extractor
 from greaves.models.pocket.clips import Utterance, mel_frames
 
@@ -50,8 +50,7 @@ class SpeechCache:
         mels: list[Mels] = []
         for shard in shards:
             number = shard.stem.removeprefix("clips-")
-            lines = shard.read_text(encoding="utf-8").splitlines()
-            utterances += [Utterance(**json.loads(line)) for line in lines]
+            utterances += [Utterance(**row) for _, row in read_json_lines(shard)]
             frames: Mels = np.load(folder / f"mels-{number}.npy")
             ends = np.load(folder / f"ends-{number}.npy")
             mels += np.split(frames, ends[:-1])

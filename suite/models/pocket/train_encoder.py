@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
 
 from greaves.data.pocket.grammar import spoken_words
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.architecture import feature_extractor
 from greaves.models.pocket.clips import decode_clip, mel_frames
 from greaves.models.pocket.optimisers import Optimisers
@@ -124,8 +125,7 @@ def heard_share(
     model: Qwen2AudioForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> float:
     """Share of a folder's clips whose verb and object the encoder spells right (greedy CTC)."""
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_json_lines(folder / "questions.jsonl")]
     extractor = feature_extractor()
     embeddings = model.get_input_embeddings().weight.detach().float()
     right = 0
