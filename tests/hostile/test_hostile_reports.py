@@ -152,7 +152,7 @@ def test_no_text_leaves_its_place_in_markdown_or_latex(text: str) -> None:
 
 @pytest.mark.skipif(
     shutil.which("pdflatex") is None,
-    reason="needs LaTeX: apt-get install texlive-latex-recommended",
+    reason="apt-get install texlive-latex-recommended",
 )
 def test_latex_of_the_worst_run_compiles(made: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "table.tex").write_text(latex.latex(leaderboard(made.verdicts())))
