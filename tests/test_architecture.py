@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from durations import SLOW
 
 ROOT = Path(__file__).parent.parent
 
@@ -193,6 +194,15 @@ def test_only_one_room_imports_lm_eval() -> None:
 
 def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
     assert misplaced(ROOT) == []
+
+
+def test_every_room_has_tests_that_are_quick() -> None:
+    tests = ROOT / "tests"
+    assert [name for name in SLOW if not (tests / name).is_file()] == []
+    slow = {tests / name for name in SLOW}
+    rooms = [*(name for name in ROOMS if (ROOT / "suite" / name).is_dir()), "tasks", "methods"]
+    rooms += [f"leaderboards/{name}" for name in LEADERBOARD_ROOMS]
+    assert [room for room in rooms if not {*(tests / room).rglob("test_*.py")} - slow] == []
 
 
 def test_no_module_and_no_function_is_long() -> None:
