@@ -17,8 +17,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from made_faults import PROCESSES, RRS, by_key, finish, rows, start, started, whole_rows
+from made_faults import RRS, by_key, finish, rows, start, started, whole_rows
 from small_folders import copy_pairs, copy_questions
+from warm import PROCESSES
 
 from greaves.align.defence import Defence
 from greaves.base.records import Question, Response
