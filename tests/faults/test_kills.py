@@ -101,7 +101,7 @@ def alive(process: int) -> bool:
         return False
 
 
-def until(holds: Callable[[], Any], seconds: float = 120) -> None:
+def until(holds: Callable[[], Any], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

@@ -168,7 +168,7 @@ def children(process: int) -> list[int]:
     return [*map(int, listed), *(one for child in listed for one in children(int(child)))]
 
 
-def until(holds: Callable[[], bool], seconds: float = 120) -> None:
+def until(holds: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
