@@ -18,7 +18,7 @@ from greaves.base.text import csv_cell, printable
 from greaves.leaderboards.estimate import metrics, statistics
 from greaves.leaderboards.estimate.metrics import LEVELS, Metric
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED, Estimate
-from greaves.leaderboards.read.slices import VANILLA, value_of
+from greaves.leaderboards.read.slices import VANILLA
 
 
 class CategoryRow(BaseModel):
@@ -60,7 +60,9 @@ def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> lis
         if one.category:
             method = (one.method != VANILLA, one.method)
             place = (one.judge, one.model, one.task, one.category, *method)
-            found.setdefault(place, {}).setdefault(one.question_id, []).append(value_of(one))
+            found.setdefault(place, {}).setdefault(one.question_id, []).append(
+                math.nan if one.value is None else one.value
+            )
             kinds[one.task] = LEVELS[one.kind]
     categories: dict[tuple[str, str, str], set[str]] = {}
     for judge, model, task, category, *_ in found:

@@ -10,7 +10,7 @@ from greaves.base.records import Mode
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import net, statistics
 from greaves.leaderboards.estimate.contrasts import interval, level_parts
-from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT, Metric, unit
+from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT, Metric, cases, unit
 from greaves.leaderboards.estimate.statistics import Estimate
 from greaves.leaderboards.read.slices import Slice
 
@@ -55,7 +55,7 @@ def level_row(one: Slice, label: str, seed: int) -> Row:
             for each, values in per_seed.items()
             if values
         },
-        cases=one.cases(),
+        cases=cases(one),
         label=label,
     ).model_copy(update=_any(one, seed) if metric == "asr" else {})
 

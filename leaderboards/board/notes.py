@@ -7,7 +7,7 @@ from typing import Any
 
 from greaves.align.stress.names import unstressed
 from greaves.base.records import Verdict
-from greaves.leaderboards.estimate.metrics import LEVELS, unit
+from greaves.leaderboards.estimate.metrics import LEVELS, cases, unit
 from greaves.leaderboards.read.slices import VANILLA, Slice, by_model, nsi_tasks, sort_verdicts
 
 ENOUGH = 10
@@ -115,7 +115,7 @@ def _bounds(slices: list[Slice]) -> list[str]:
         responses, unscored = one.counts()
         if unscored:
             metric = LEVELS[one.key.kind]
-            ends = sorted(unit(metric) * end for end in one.cases())
+            ends = sorted(unit(metric) * end for end in cases(one))
             lines.append(
                 f"{one.model}, {one.method}, {one.key.task}: {unscored} of {responses} responses "
                 f"unscored by {one.judge}; {metric.upper()} between {ends[0]:.2f} and "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from greaves.base.records import Kind
+from greaves.leaderboards.read.slice import Slice
 
 Metric = Literal[
     "asr",
@@ -78,3 +79,9 @@ def unit(metric: Metric) -> float:
 def advantage(metric: Metric, value: float) -> float:
     """`value` with the sign that makes more better."""
     return -value if plain(metric) in _LOWER_IS_BETTER else value
+
+
+def cases(one: Slice) -> tuple[float, float]:
+    """The metric in the worst and in the best case, whatever the unscored responses were."""
+    worst, best = {"harmful": (1.0, 0.0), "benign": (1.0, 0.0), "chat": (1.0, 10.0)}[one.key.kind]
+    return one.case(worst), one.case(best)

@@ -11,7 +11,6 @@ from greaves.base.run_folder import RunFacts
 from greaves.leaderboards.board.notes import notes
 from greaves.leaderboards.board.table import PERCENT, Row, leaderboard
 from greaves.leaderboards.page import plots
-from greaves.leaderboards.read.slices import value_of
 from greaves.leaderboards.show import wide
 from greaves.leaderboards.show.render import as_plain
 
@@ -90,8 +89,8 @@ def categories(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
     """
     values: dict[tuple[str, str, int, str, str, str], dict[str, list[float]]] = {}
     for one in verdicts:
-        value = value_of(one)
-        if one.kind == "harmful" and one.category and not math.isnan(value):
+        value = one.value
+        if one.kind == "harmful" and one.category and value is not None:
             mode = MODES.index(one.mode)
             place = (one.judge, one.model, mode, one.task, one.category, one.method)
             values.setdefault(place, {}).setdefault(one.question_id, []).append(value)
