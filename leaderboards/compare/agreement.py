@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.base.records import Verdict
 from greaves.leaderboards.estimate import statistics
-from greaves.leaderboards.estimate.metrics import PERCENT
+from greaves.leaderboards.estimate.metric import PERCENT
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 
 TOGETHER = "*"

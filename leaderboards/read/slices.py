@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from greaves.align.stress.names import unstressed
 from greaves.base.errors import GreavesError
-from greaves.base.records import MODES, Mode
 from greaves.leaderboards.read.slice import OUTCOMES, VANILLA, Answers, Slice, TaskKey
 from greaves.leaderboards.read.verdict_lines import AnyVerdict
 
@@ -25,7 +24,6 @@ __all__ = [
     "SliceBuilder",
     "TaskKey",
     "by_model",
-    "nsi_tasks",
     "only",
     "sort_verdicts",
     "split",
@@ -186,30 +184,6 @@ def check(verdicts: Iterable[AnyVerdict]) -> None:
 def _repeats(parts: Sequence[NDArray[np.int64]]) -> bool:
     together = np.sort(np.concatenate(parts))
     return bool((together[1:] == together[:-1]).any())
-
-
-def nsi_tasks(keys: Iterable[TaskKey]) -> tuple[dict[Mode, str], str | None]:
-    """Which tasks enter NSI: one harmful task a mode, and one benign task for all modes.
-
-    A mode's only harmful task enters; of several, the one named "aiah-" plus the mode, and none if
-    there is no such task. AIAH's other settings never do, not even alone: NSI is defined on
-    setting 1 (RRS, section 4). The only benign task enters; of several, the only one whose name
-    starts with "aiah-".
-
-    Returns:
-        Mode -> harmful task in the order of `MODES`, and the benign task or None.
-    """
-    known = set(keys)
-    harmful: dict[Mode, str] = {}
-    for mode in MODES:
-        names = {key.task for key in known if key.kind == "harmful" and key.mode == mode}
-        own = f"aiah-{mode}"
-        names = {name for name in names if name == own or not name.startswith("aiah-")}
-        chosen = only(names) or only(names & {own})
-        if chosen:
-            harmful[mode] = chosen
-    benign = {key.task for key in known if key.kind == "benign"}
-    return harmful, only(benign) or only({name for name in benign if name.startswith("aiah-")})
 
 
 def split(slices: Iterable[Slice]) -> tuple[list[Slice], list[Slice]]:
