@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greaves.answer.text_tasks import TextColumn, TextScore, TextTaskSpec
 from greaves.base.run_folder import CellFolder
-from greaves.base.store import Ledger, read_lines, write_text
+from greaves.base.store import Ledger, as_lines, read_lines, write_text
 from greaves.base.usage import Usage
 
 if TYPE_CHECKING:  # a table reads the scores, and torch takes seconds to import
@@ -97,9 +97,7 @@ def score_texts(
             scoring = TextScoring(speaker, batch_size, lambda line: steps.say(f"{stage}: {line}"))
             columns = [scoring.column(task) for task in tasks]
             may_write()
-            write_text(
-                columns_path(place), "".join(f"{column.to_line()}\n" for column, _ in columns)
-            )
+            write_text(columns_path(place), as_lines(column for column, _ in columns))
             ledger = text_ledger(place)
             known = {item.key for item in ledger.records}
             for column, documents in columns:

@@ -59,8 +59,7 @@ class Plan:
 
     def task_data(self, task: type[Task]) -> Path:
         """Folder a task reads."""
-        part = task.benchmark.replace("-", "_")
-        return data_folder(self.benchmark(task).data, part, self.source.parent)
+        return data_folder(self.benchmark(task).data, task.benchmark, self.source.parent)
 
     def alignment_data(self, kind: str) -> AlignmentData:
         """Load the alignment set of one kind."""
