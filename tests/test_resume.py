@@ -21,7 +21,6 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "greaves.run.runner",
-        "greaves.answer.lm_eval",
         "greaves.models.families.qwen2_audio",
         "greaves.judge.contract",
     ]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greaves.answer.answering import answer, write_questions
+from greaves.answer.asking import samples_of
 from greaves.answer.keys import Speaker
 from greaves.base.progress import Steps
 from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
-from greaves.data.task import TASKS, Asked
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge
 from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT
@@ -95,26 +95,27 @@ def _ask(
 ) -> CellFolder:
     place = ledger_of(run, state)
     speaker = Speaker(model, state.method, state.seed, state.defence.hash)
-    asked = [
-        Asked(
-            TASKS.get(task),
-            tuple(question for question in questions if question.task == task),
-            run.benchmark(task).sampling,
-        )
+    tasks = {
+        task: [question for question in questions if question.task == task]
         for task in dict.fromkeys(question.task for question in questions)
+    }
+    samples = [
+        sample
+        for task, own in tasks.items()
+        for sample in samples_of(own, run.benchmark(task).sampling, speaker)
     ]
-    write_questions(place, speaker, asked)
+    write_questions(place, samples)
     answer(
         place,
         speaker,
         state.defence,
-        asked,
+        samples,
         batch_size=run.recipe.batch_size,
         steps=steps,
         stage=f"{state.method}, {state.name}: responses",
     )
-    for item in asked:
-        judge_responses(place, _judge(run, item.task.name), item.questions)
+    for task, own in tasks.items():
+        judge_responses(place, _judge(run, task), own)
     return place
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from greaves.base.conversation import Sampling
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
 from greaves.base.registry import Registry
@@ -54,15 +52,6 @@ class Task(ABC):
             DataError: as `questions`.
         """
         return {}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A task's questions with the sampling its benchmark prescribes."""
-
-    task: type[Task]
-    questions: tuple[Question, ...]
-    sampling: Sampling
 
 
 TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")

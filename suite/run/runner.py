@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.align.training.processes import end_with_launcher, rank, world_size
-from greaves.answer.text_scoring import load_text_tasks
+from greaves.answer.answering import Answered
 from greaves.base.errors import RecipeError, StoreError
 from greaves.base.machine import this_machine, versions
 from greaves.base.progress import Steps
@@ -20,7 +20,7 @@ from greaves.base.store import lock, write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
 from greaves.recipe.reading import Cell, Plan
-from greaves.run.cell_run import CellRun, Questions, Report
+from greaves.run.cell_run import CellRun, Questions
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     fresh: bool = False,
     only: Sequence[str] = (),
     steps: Steps | None = None,
-) -> Report:
+) -> Answered:
     """Run a plan into a folder, or carry on where the last run stopped.
 
     Args:
@@ -47,23 +47,21 @@ def run(
 
     Raises:
         CellsFailedError: some cells failed, such as by a model that cannot be loaded or a loss that
-            is no number; all others were finished.
+            is not a number; all others were finished.
         GreavesError: the folder is locked or read-only, the recipe or its data are broken.
     """
     if world_size() > 1:
         end_with_launcher()
     check_only(plan, only)
-    questions = {task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks}
-    first = rank() == 0
-    texts = load_text_tasks(plan.recipe.text_tasks, plan.source.parent) if first else []
+    questions, first = plan.questions(), rank() == 0
     with steps or Steps(plain=None if first else True) as shown:
+        cells = CellRun(plan, folder, questions, {}, only, shown)
         if not first:
-            CellRun(plan, folder, questions, {}, only, shown).align_together()
-            return Report(0, 0)
+            cells.align_together()
+            return Answered()
+        _ = cells.texts  # data sets that are missing stop the run before it begins
         with lock(folder):
-            requests = begin(plan, folder, questions, fresh=fresh)
-            cells = CellRun(plan, folder, questions, requests, only, shown)
-            cells.texts = texts
+            cells.requests = begin(plan, folder, questions, fresh=fresh)
             if world_size() > 1:
                 cells.align_together()
             return cells.all_cells()

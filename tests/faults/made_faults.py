@@ -17,7 +17,6 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "greaves.run.runner",
-        "greaves.answer.lm_eval",
         "greaves.models.families.qwen2_audio",
         "greaves.judge.contract",
     ]

@@ -10,20 +10,20 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from greaves.align.training.processes import local_processes
+from greaves.answer.answering import Answered
 from greaves.base.errors import GreavesError, RecipeError
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
 from greaves.recipe.reading import Cell, Plan
-from greaves.run.cell_run import CellsFailedError, Questions, Report, because, selected
+from greaves.run.cell_run import CellsFailedError, because, selected
 from greaves.run.cell_state import FILE, Failure, write_failure
 from greaves.run.cluster import ray_cluster
-from greaves.run.cluster.gang import align_together
 from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.needs import Needs, by_rule, judge_needs
 from greaves.run.cluster.ray_cluster import Lost
@@ -58,7 +58,7 @@ def run_on_cluster(
     only: Sequence[str] = (),
     environment: Sequence[str] = (),
     steps: Steps | None = None,
-) -> Report:
+) -> Answered:
     """Run a plan on a Ray cluster, or carry on where the last run, there or here, stopped.
 
     Args:
@@ -77,9 +77,7 @@ def run_on_cluster(
     """
     check_only(plan, only)
     passed = passed_on(environment)
-    questions: Questions = {
-        task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks
-    }
+    questions = plan.questions()
     where = str(folder) if is_url(folder) else str(Path(folder).resolve())
     with steps or Steps() as shown, held(where, fresh) as (here, bring):
         requests = begin(plan, here, questions, fresh=fresh and not is_url(where))
@@ -135,14 +133,14 @@ class _Driver:
         self.requests, self.steps = requests, steps
         self.passed = ray_cluster.kept(passed)
         self.same = sameness()
-        self.asked = self.found = 0
+        self.done = Answered()
         self.judges: dict[str, Any] = {}
         self.failed: dict[str, Failure] = {}
         self.aligned: set[str] = set()
         judges = [benchmark.judge_spec for benchmark in plan.recipe.benchmarks.values()]
         self.judge_needs = [judge_needs(judge) for judge in judges if not by_rule(judge)]
 
-    def run(self) -> Report:
+    def run(self) -> Answered:
         """Submit, wait, try again; until every cell is done or has failed."""
         cells = selected(self.plan, self.only)
         wanted = {str(cell) for cell in cells}
@@ -172,7 +170,7 @@ class _Driver:
             gangs.shutdown(wait=False, cancel_futures=True)
         if self.failed:
             raise CellsFailedError(self.failed, total, self.where)
-        return Report(self.asked, self.found)
+        return self.done
 
     def write_judges(self) -> None:
         """Write down what the judges' identities stand for; workers only tell."""
@@ -217,7 +215,7 @@ class _Driver:
     def _start(self, task: _Task, gangs: ThreadPoolExecutor) -> Any:
         if task.what.startswith("gang"):
             return gangs.submit(
-                align_together,
+                ray_cluster.align_together,
                 self._job(task, "align"),
                 self.passed,
                 self._processes(task.item),
@@ -249,10 +247,9 @@ class _Driver:
         if isinstance(outcome, Lost):
             return self._again(task, outcome)
         self.judges.update(outcome.judges)
-        self.asked += outcome.asked
-        self.found += outcome.found
+        self.done += Answered(outcome.asked, outcome.found)
         if outcome.failure is not None:
-            why = Failure(what=outcome.failure[0], where=outcome.failure[1], do=outcome.failure[2])
+            why = outcome.failure
             if outcome.stops:
                 raise GreavesError(why.what, where=why.where, do=why.do)
             self._failed(task.cell, why, written=not task.what.startswith("gang"))
@@ -308,8 +305,8 @@ def _on_one_machine(needs: Needs, processes: int) -> Needs:
     if processes <= 1:
         return needs
     if needs.gpus:
-        return Needs(max(needs.gpus, processes), needs.cpus, needs.memory_gb, needs.at_once)
-    return Needs(0.0, max(needs.cpus, processes), needs.memory_gb, needs.at_once)
+        return replace(needs, gpus=max(needs.gpus, processes))
+    return replace(needs, cpus=max(needs.cpus, processes))
 
 
 def _recipe_name(source: Path) -> str:

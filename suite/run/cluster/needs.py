@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,7 @@ def judge_needs(judge: JudgeSpec) -> Needs:
 
 
 def _with(said: Resources, found: Needs) -> Needs:
-    return Needs(
-        found.gpus if said.gpus is None else said.gpus,
-        found.cpus if said.cpus is None else said.cpus,
-        found.memory_gb if said.memory_gb is None else said.memory_gb,
-        found.at_once if said.at_once is None else said.at_once,
-        found.parameters,
-    )
+    return replace(found, **said.model_dump(exclude_none=True))
 
 
 def _default_device(loader: Callable[..., Any]) -> str:
