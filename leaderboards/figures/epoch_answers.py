@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from greaves.answer.answering import answer, write_questions
 from greaves.answer.asking import samples_of
@@ -24,9 +23,7 @@ from greaves.leaderboards.estimate.statistics import rate
 from greaves.leaderboards.figures.inside_run import InsideRun
 from greaves.leaderboards.figures.states import State
 from greaves.leaderboards.read.slices import sort_verdicts
-
-if TYPE_CHECKING:
-    from greaves.models.contract import LALM
+from greaves.models.contract import LALM
 
 LEDGERS = Path("figures") / "representations"
 """Inside the run folder."""

@@ -97,9 +97,8 @@ class CellRun:
         steps: Steps,
         note: Callable[[Judge], None] | None = None,
     ) -> None:
-        self.plan, self.questions, self.only = plan, questions, only
+        self.plan, self.questions, self.requests, self.only = plan, questions, requests, only
         self.steps = CellSteps(steps)
-        self.requests = requests
         self.folder = RunFolder(folder)
         self.done = Answered()
         self.materials = Materials(plan, folder / "features")
@@ -299,7 +298,6 @@ class CellRun:
                 progress=partial(self.steps.update, f"{cell}: {task.name} by {judge.name}"),
                 may_write=check,
             )
-            place.add_usage(judge.identity, done.usage)
             judged, unscored = judged + done.judged, unscored + done.unscored
         left = f", {unscored} left unscored" if unscored else ""
         self.steps.say(f"{cell}: {len(responses)} responses, {judged} judged{left}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -120,17 +120,13 @@ def _put_aside(folder: Path) -> None:
     if not items:
         return
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    names = (f"{folder.name}.before-{stamp}{nth}" for nth in _nths())
-    aside = next(place for place in map(folder.with_name, names) if not place.exists())
+    # A clock that is set back tells the same time twice.
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    places = (folder.with_name(f"{folder.name}.before-{stamp}{end}") for end in ends)
+    aside = next(place for place in places if not place.exists())
     aside.mkdir()
     for item in items:
         os.replace(item, aside / item.name)
-
-
-def _nths() -> Iterator[str]:
-    """Ends of names: a clock that is set back tells the same time twice."""
-    yield ""
-    yield from (f"-{number}" for number in itertools.count(2))
 
 
 def _request(cell: Cell, asked: Mapping[str, Any]) -> str:
@@ -166,19 +162,16 @@ def _asked(plan: Plan, questions: Questions) -> dict[str, Any]:
     }
 
 
-def _data_folders(plan: Plan) -> dict[str, Path]:
-    return {task.benchmark: plan.task_data(task) for task in plan.tasks}
-
-
 def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
     present = versions()
+    data = {task.benchmark: plan.task_data(task) for task in plan.tasks}
     before = RunFolder(folder).versions()
     write_json(
         folder / "run.json",
         {
             "format": FORMAT,
             "name": plan.recipe.name,
-            "label": run_label(plan.recipe.label, _data_folders(plan)),
+            "label": run_label(plan.recipe.label, data),
             "recipe_hash": plan.hash,
             "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
             "requests": requests,

@@ -13,7 +13,8 @@ from typing import Any
 
 from greaves.base.errors import GreavesError
 from greaves.run.cell_state import Failure
-from greaves.run.cluster.job import Job, Member, Outcome, work
+from greaves.run.cluster.entry import Member, work
+from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.needs import Needs
 from greaves.run.cluster.schedule import Planned
 
@@ -54,18 +55,13 @@ def connected(address: str) -> Iterator[None]:
             where=address,
             do="start the driver in the cluster: ray job submit -- greaves run ... --cluster",
         )
-    quiet: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": True,
-    }
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _nearest():
             address = "local"
-        if address != "local":
-            del quiet["include_dashboard"]  # is the cluster's own affair
-        ray.init(address=address, **quiet)
+        if address == "local":  # elsewhere it is the cluster's own affair
+            quiet["include_dashboard"] = False
+        ray.init(address=address, configure_logging=True, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise GreavesError(
             f"no Ray cluster answers ({' '.join(str(error).split())[:160]})",
