@@ -70,7 +70,7 @@ def held(folder: str | Path, fresh: bool) -> Iterator[tuple[Path, Callable[[], N
             yield Path(folder), lambda: None
         return
     remote = Remote(str(folder), "driver")
-    with lease(remote, remote.at(".lease"), patience=0):
+    with lease(remote.fs, remote.at(".lease"), patience=0):
         if fresh:
             remote.put_aside()
         shutil.rmtree(remote.scratch, ignore_errors=True)
@@ -87,7 +87,7 @@ def at_work(folder: str, cell: Cell) -> Iterator[tuple[Path, Callable[[], None]]
     remote = Remote(folder, "work")
     inside = _inside(remote, cell)
     place = remote.scratch / inside
-    with lease(remote, remote.at(f"{inside}.lease")) as check:
+    with lease(remote.fs, remote.at(f"{inside}.lease")) as check:
         remote.pull(inside, place)
         if cell.base is not None:
             base = _inside(remote, cell.base)
@@ -147,27 +147,14 @@ class Remote:
             from fsspec.core import url_to_fs
 
             options = {"auto_mkdir": True} if self.url.startswith("file:") else {}
-            self.fs, self.root = url_to_fs(self.url, **options)
+            # Others write there too: no listing is remembered.
+            self.fs, self.root = url_to_fs(self.url, use_listings_cache=False, **options)
         except (ImportError, ValueError, OSError) as error:
             raise StoreError(f"cannot be opened ({_line(error)})", where=self.url) from None
 
     def at(self, name: str) -> str:
         """Full name of a file inside."""
         return f"{self.root}/{name}" if name else self.root
-
-    def cat_file(self, path: str) -> bytes:
-        """Content of an object; see `greaves.base.lock.Files`."""
-        self.fs.invalidate_cache()
-        content: bytes = self.fs.cat_file(path)
-        return content
-
-    def pipe_file(self, path: str, value: bytes) -> None:
-        """Replace an object."""
-        self.fs.pipe_file(path, value)
-
-    def rm_file(self, path: str) -> None:
-        """Remove an object."""
-        self.fs.rm_file(path)
 
     def pull(
         self, inside: str, folder: Path, wanted: Callable[[str], bool] = lambda name: True
@@ -249,7 +236,6 @@ class Remote:
 
     def _listed(self, inside: str) -> dict[str, str]:
         """Files by name, each with a mark that changes with its content."""
-        self.fs.invalidate_cache()
         top = self.at(inside)
         try:
             found: dict[str, dict[str, Any]] = self.fs.find(top, detail=True)
