@@ -93,7 +93,7 @@ class Generating:
 
 
 class Labelling:
-    """A sequence classifier: one label a response.
+    """A sequence classifier: one label per response.
 
     Args:
         folder: checkpoint; safetensors only, no remote code.

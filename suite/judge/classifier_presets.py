@@ -24,7 +24,7 @@ harmless    not harmful; whether it refused is not told. Answered to a harmful q
 
 
 class UnreadableOutputError(ValueError):
-    """The output is no verdict; the message says why."""
+    """The output is not a verdict; the message says why."""
 
 
 @dataclass(frozen=True)

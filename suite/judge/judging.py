@@ -86,7 +86,7 @@ def judge_responses(
         may_write: called before verdicts are appended; raises where the cell is another's now.
 
     Raises:
-        GreavesError: the judge does not give one verdict a response.
+        GreavesError: the judge does not give one verdict per response.
     """
     by_name = {(question.task, question.id): question for question in questions}
     ledger = place.verdicts(judge.identity)
@@ -119,7 +119,7 @@ def _judge_chunk(
     if len(verdicts) != len(chunk):
         raise GreavesError(
             f"judge {judge.identity} gave {len(verdicts)} verdicts on {len(chunk)} responses",
-            do="one verdict a response, in order",
+            do="one verdict per response, in order",
         )
     stamped = [
         verdict.model_copy(update={"question_hash": question.hash})
