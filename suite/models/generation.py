@@ -38,7 +38,7 @@ class Generation(SpokenPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """See `LALM.respond`. One prefill a conversation, shared by all its samples."""
+        """One prefill a conversation, shared by all its samples."""
         batch, stops = self.batch(conversations), self._stops()
         output = self.continued(batch, sampling, seeds)
         read: list[int] = batch.mask.sum(dim=1).tolist()

@@ -195,15 +195,9 @@ def score_texts(
     """Ask for the scores that a cell still lacks, and append them as they come.
 
     Args:
-        place: the cell.
-        speaker: the model, nothing attached.
-        defence: attached meanwhile.
         tasks: the recipe's text tasks.
-        batch_size: rows at a time.
-        steps: where progress is shown.
-        stage: what it is called there.
         only: whether a column is to be answered now.
-        may_write: called before scores are appended; raises where the cell is another's now.
+        place, speaker, defence, batch_size, steps, stage, may_write: as for `answer`.
 
     Raises:
         GreavesError: the model cannot answer; what it has answered is kept.

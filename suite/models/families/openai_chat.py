@@ -105,7 +105,7 @@ class OpenAIChat(StandingPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """See `LALM.respond`. Every sample is a request of its own, with its own seed."""
+        """Every sample is a request of its own, with its own seed."""
         requests = [
             request
             for conversation, own in zip(conversations, seeds, strict=True)
@@ -140,7 +140,6 @@ class OpenAIChat(StandingPrompts):
         ]
 
     def usage(self) -> Usage:
-        """See `LALM.usage`."""
         return self._server.usage()
 
     # -- what a black box does not offer ---------------------------------------------------------
