@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from greaves.answer.text_scoring import current_columns
-from greaves.answer.text_tasks import TextColumn
+from greaves.answer.text_tasks import TextColumn, current_columns
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import statistics
