@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import jsonlines
 
-from greaves.base.conversation import Sampling
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
 from greaves.base.registry import Registry
@@ -59,15 +57,6 @@ class Task(ABC):
 
 
 T = TypeVar("T", bound=Task)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A task's questions with the sampling its benchmark prescribes."""
-
-    task: type[Task]
-    questions: tuple[Question, ...]
-    sampling: Sampling
 
 
 TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")
