@@ -24,13 +24,13 @@ from torch import Tensor
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.needs import questions
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
-from greaves.align.training.objective import Example, Objective, OutputHead
+from greaves.align.training.objective import Example, Objective, Scored
 from greaves.align.training.processes import computed_once
 from greaves.align.training.prompts import TASK_PROMPT, under_pool
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
 
@@ -124,8 +124,7 @@ class RRS(AlignmentMethod[RRSConfig]):
         Raises:
             DataError: the alignment data lacks harmful or benign questions.
         """
-        if data is None or not data.harmful or not data.benign:
-            raise DataError("RRS needs harmful and benign alignment data")
+        data = questions(data, "RRS")
         vectors = computed_once(
             context.folder / "representations.safetensors",
             lambda: {
@@ -160,8 +159,8 @@ class RRS(AlignmentMethod[RRSConfig]):
             for index, conversation in under_pool(items, self.config.epochs, seed)
         ]
 
-    def _losses(self, states: Tensor, targets: Tensor, _head: OutputHead) -> Tensor:
-        return alignment_losses(states, targets, self.config.reduction)
+    def _losses(self, scored: Scored) -> Tensor:
+        return alignment_losses(scored.states, scored.targets, self.config.reduction)
 
 
 def represent(

@@ -31,9 +31,10 @@ from greaves.align.method import (
     RunContext,
     register_method,
 )
+from greaves.align.needs import questions
 from greaves.align.parts.steering import Steering
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError, ModelError
+from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
 
@@ -144,8 +145,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
             DataError: the alignment data lacks harmful or safe questions.
             ModelError: the model is a black box, or lacks a layer that is to be steered.
         """
-        if data is None or not data.harmful or len(data.benign) < 2:
-            raise DataError("SARSteer needs harmful and at least two benign alignment questions")
+        data = questions(data, "SARSteer", benign=2)
         layers = self.config.layers or tuple(range(1, model.decoder_layers + 1))
         if max(layers) > model.decoder_layers:
             raise ModelError(
