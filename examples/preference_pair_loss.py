@@ -41,8 +41,7 @@ class DPO(AlignmentMethod[FineTuningConfig]):
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """Fine-tune on one pair of replies per question."""
         data = questions(data, "DPO")
-        one = Sampling(n=1, temperature=0, max_new_tokens=32)
-        own = own_responses(model, data.harmful, one, context, "rejected")
+        own = own_responses(model, data.harmful, Sampling(1, 0), context, "rejected")
         bad = [ids for [ids] in own] + [response_ids(model, "I cannot help.")] * len(data.benign)
         items = data.harmful + data.benign
         good = [response_ids(model, item.response or "") for item in items]
