@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import test_methods as contract
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,7 +33,10 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import TrainingError
 from greaves.data.speech.clips import load_clip
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(Path(__file__).parents[2] / "methods"))
+import test_methods as contract  # noqa: E402
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 METHOD = {"middle_layer_loss": "example-circuit-breaking", "preference_pair_loss": "example-dpo"}
 QUICK = FineTuningConfig(epochs=2, batch_size=4, rank=2, learning_rate=1e-3, lora_dropout=0)
 
