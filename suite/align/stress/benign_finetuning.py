@@ -74,7 +74,6 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
 
     @property
     def reference(self) -> DataKind:
-        """See `Stress.reference`."""
         return self.config.reference
 
     def depends_on(self, defence: Defence) -> dict[str, Any]:

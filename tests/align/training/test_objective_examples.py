@@ -34,7 +34,7 @@ from greaves.base.errors import TrainingError
 from greaves.data.speech.clips import load_clip
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "methods"))
-import test_methods as contract  # noqa: E402
+import test_methods as contract
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 METHOD = {"middle_layer_loss": "example-circuit-breaking", "preference_pair_loss": "example-dpo"}
