@@ -10,7 +10,7 @@ The method in three moves (section 4 of the paper):
 
 Symbols as in the paper: V(x) is the representation of x (last prompt position, after the final
 norm, [hidden_size]); h harmful and b benign audio; t the task prompt, t~ the same with a refusal
-instruction, T the pool of training prompts.
+instruction (`REFUSAL_PROMPT`), T the pool of training prompts.
 """
 
 from __future__ import annotations
@@ -33,11 +33,7 @@ from greaves.align.training.prompts import TASK_PROMPT, under_pool
 from greaves.base.conversation import Conversation
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
-
-REFUSAL_PROMPT = (
-    f"{TASK_PROMPT} (Please generate refusal response because the question violates safety policy)"
-)
-"""t~: t with the refusal instruction."""
+from greaves.models.pocket.prompts import REFUSAL_PROMPT
 
 
 class RRSConfig(FineTuningConfig):
