@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +24,7 @@ from greaves.align.method import RunContext
 from greaves.align.parts.lora import LoRAAdapter
 from greaves.align.training import zero
 from greaves.align.training.buckets import length_buckets
-from greaves.align.training.checkpoints import last_whole, sync_files
+from greaves.align.training.checkpoints import last_whole
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Example, Objective, check
@@ -33,7 +32,7 @@ from greaves.align.training.processes import join, rank, wait, world_size
 from greaves.align.training.trainer import AlignmentTrainer
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError, TrainingError
-from greaves.base.store import write_json
+from greaves.base.store import new_folder, write_json
 from greaves.models.contract import LALM
 from greaves.models.out_of_memory import out_of_memory
 from greaves.models.transformers_lalm import TransformersLALM
@@ -119,13 +118,9 @@ def save_adapter(network: AlignmentNetwork, folder: Path) -> None:
     with _whole(network):
         if rank() != 0:
             return
-        partial = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        network.save_pretrained(str(partial))
-    _forget_paths(partial / "adapter_config.json", network.lalm)
-    sync_files(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        with new_folder(folder) as partial:
+            network.save_pretrained(str(partial))
+            _forget_paths(partial / "adapter_config.json", network.lalm)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
     one is left over at the end. A cell that others put under stress counts with the longest of
     them, which waits for it.
     """
-    sizes = {task: len(task().questions(plan.task_data(task))) for task in plan.tasks}
+    sizes = {task: len(questions) for task, questions in plan.questions().items()}
     needs = {model.shown: needs_of(model) for model in plan.recipe.models}
     found = [_planned(plan, cell, needs[cell.model.shown], sizes) for cell in cells]
     waiting: dict[str, float] = {}
