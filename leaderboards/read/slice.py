@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greaves.base.records import MODES, Kind, Mode, Outcome, Verdict
+from greaves.base.records import VANILLA as VANILLA
 from greaves.leaderboards.read.means import Means, Vector
-
-VANILLA = "vanilla"
-"""Name of the method that leaves a model as released; NSI is measured against it."""
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
