@@ -15,7 +15,7 @@ from greaves.judge.contract import JUDGES
 from greaves.judge.judging import JudgeSpec
 from greaves.models.contract import MODELS
 from greaves.recipe.reading import ModelSpec
-from greaves.recipe.resources import Resources
+from greaves.recipe.schema import Resources
 
 SERVED = re.compile(r"@https?://")
 
