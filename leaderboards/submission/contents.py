@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Response, Verdict
-from greaves.leaderboards.board.table import Row
+from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.submission.archive import unzipped
 from greaves.leaderboards.submission.manifest import CellFacts, Manifest, SubmittedQuestion
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import jsonlines
 
-from greaves.base.conversation import Sampling
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
 from greaves.base.registry import Registry
@@ -20,7 +18,7 @@ class Task(ABC):
     """A set of questions in one mode. Its docstring's first line is what `greaves tasks` prints.
 
     Attributes:
-        name: name in recipes and tables.
+        name: name in recipes and tables; `register_task` gives it.
         version: changes whenever the task would ask differently.
         benchmark: whose data it reads; a recipe gives data, judge and sampling per benchmark.
         kind: harmful (ASR), benign (ORR) or chat (HS).
@@ -58,17 +56,22 @@ class Task(ABC):
         return {}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A task's questions with the sampling its benchmark prescribes."""
-
-    task: type[Task]
-    questions: tuple[Question, ...]
-    sampling: Sampling
+T = TypeVar("T", bound=Task)
 
 
 TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")
-register_task = TASKS.register
+
+
+def register_task(name: str) -> Callable[[type[T]], type[T]]:
+    """Decorator that registers a task, which needs no `name` of its own then."""
+
+    def decorate(task: type[T]) -> type[T]:
+        if "name" not in vars(task):
+            task.name = name
+        TASKS.register(name)(task)
+        return task
+
+    return decorate
 
 
 def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

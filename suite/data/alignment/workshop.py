@@ -32,7 +32,7 @@ class Attempt(Record):
         rewriter: name of the model; another model's replies are not reused.
         number: of this attempt, from 0.
         reply: cleaned, cut to 2,000 characters.
-        fault: why it is no rewrite; "" if it is one.
+        fault: why it is not a rewrite; "" if it is one.
     """
 
     harmful: str
@@ -83,7 +83,7 @@ class Workshop:
             redraw: draw again, for what it is drawn from may have changed.
 
         Raises:
-            StoreError: the folder holds the build of another recipe, or a file that is no plan.
+            StoreError: the folder holds the build of another recipe, or a file that is not a plan.
         """
         kept = self._kept(identity)
         if kept is not None and not redraw:

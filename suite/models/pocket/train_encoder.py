@@ -26,6 +26,7 @@ from greaves.models.pocket.speech_cache import (
     SpeechCache,
     audio_token_counts,
     encode,
+    shift_bins,
     stack_mels,
 )
 
@@ -118,14 +119,6 @@ def augment(mels: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     gone = (place >= 0) & (place < torch.randint(0, 8, (clips, 1)))
     found: torch.Tensor = shifted.masked_fill(masked[:, :, None] | gone[:, None, :], 0.0)
     return found
-
-
-def shift_bins(mels: torch.Tensor, largest: int) -> torch.Tensor:
-    """Moves each clip's spectrum up or down by at most `largest` mel bins."""
-    clips, bins, length = mels.shape
-    shift = torch.randint(-largest, largest + 1, (clips, 1))
-    index = (torch.arange(bins)[None, :] + shift).clamp(0, bins - 1)
-    return mels.gather(1, index[:, :, None].expand(-1, -1, length))
 
 
 def heard_share(
