@@ -142,7 +142,7 @@ class Registry(Generic[T]):
         try:
             target = point.load()
             if not callable(target):
-                raise TypeError(f"{point.value} is no class or function")
+                raise TypeError(f"{point.value} is not a class or function")
         except RegistryError:
             raise
         except Exception as error:  # a stranger's package must not break ours

@@ -10,12 +10,12 @@ from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, RunContext
 from greaves.align.training.processes import rank, wait
 from greaves.align.training.spec import TrainingSpec
-from greaves.base.disk_room import room_for
 from greaves.base.errors import DataError
 from greaves.base.machine import versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import RunFolder
+from greaves.base.store import room_for
 from greaves.recipe.reading import Cell
 from greaves.run.loaded import Materials
 

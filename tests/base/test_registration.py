@@ -372,7 +372,7 @@ def test_a_package_that_fails_to_import_is_reported_and_breaks_no_other(
     assert {"vanilla", "rrs"} <= rows.keys()
     assert "No module named 'a_package_that_nobody_has'" in rows["lacks-a-package"]["summary"]
     assert "NoSuchName" in rows["lacks-a-name"]["summary"]
-    assert "is no class or function" in rows["names-a-module"]["summary"]
+    assert "is not a class or function" in rows["names-a-module"]["summary"]
 
 
 def test_a_recipe_that_needs_a_broken_package_says_so_in_one_line(

@@ -127,7 +127,7 @@ def workshop(folder: Path) -> Iterator[Workshop]:
     Raises:
         StoreError: another build writes to it, or it cannot be written.
     """
-    with lock(folder):
+    with lock(folder, writer="build", option="--out"):
         yield Workshop(folder)
 
 
