@@ -18,8 +18,9 @@ from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge
-from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT
-from greaves.leaderboards.estimate.statistics import rate
+from greaves.leaderboards.estimate.metrics.asr import Asr
+from greaves.leaderboards.estimate.metrics.orr import Orr
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.figures.inside_run import InsideRun
 from greaves.leaderboards.figures.states import State
 from greaves.leaderboards.read.slices import sort_verdicts
@@ -51,12 +52,13 @@ def rates(verdicts: Sequence[Verdict]) -> dict[str, Rate]:
     """Metric ("asr" or "orr") -> rate, over verdicts on one state; nothing where none is scored."""
     found = {}
     for one in sort_verdicts(verdicts):
-        means = list(one.per_question().values())
-        if means and one.key.kind in LEVELS:
-            estimate = rate(means).times(PERCENT)
-            found[str(LEVELS[one.key.kind])] = Rate(
-                estimate.value, estimate.low, estimate.high, len(means), *one.counts()
-            )
+        for metric in (Asr(), Orr()):
+            means = one.per_question().present
+            if len(means) and metric.asks(one.key):
+                estimate = metric.estimate(means, DEFAULT_SEED)
+                found[metric.name] = Rate(
+                    estimate.value, estimate.low, estimate.high, len(means), *one.counts()
+                )
     return found
 
 

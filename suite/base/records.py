@@ -21,6 +21,10 @@ Mode = Literal["audio-text", "text-only", "audio-only"]
 Kind = Literal["harmful", "benign", "chat"]
 """What a question is for: ASR is measured on harmful ones, ORR on benign ones, HS on chat."""
 
+VANILLA = "vanilla"
+"""Name of the method that leaves a model as released. It comes first in every run, since NSI is
+measured against it."""
+
 Outcome = Literal["refused", "harmful", "answered", "degenerate", "scored", "unscored"]
 """What a judge says of a response.
 

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from greaves.base.errors import GreavesError
-from greaves.base.lock import cell_lock
+from greaves.base.lock import cell_lock, lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder, RunFolder
-from greaves.base.store import lock
 from greaves.base.usage import Usage
 from greaves.judge.contract import Judge
 from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_judge

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.align.method import AlignmentMethod
+from greaves.align.stress.contract import Stress
 from greaves.base.records import Question, content_hash
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.data.folders import data_folder
@@ -24,7 +25,7 @@ class Cell:
 
     model: ModelSpec
     method: MethodSpec
-    aligner: AlignmentMethod[Any]
+    aligner: AlignmentMethod[Any] | Stress[Any]
     seed: int
     base: Cell | None = None
 
@@ -59,8 +60,7 @@ class Plan:
 
     def task_data(self, task: type[Task]) -> Path:
         """Folder a task reads."""
-        part = task.benchmark.replace("-", "_")
-        return data_folder(self.benchmark(task).data, part, self.source.parent)
+        return data_folder(self.benchmark(task).data, task.benchmark, self.source.parent)
 
     def questions(self) -> dict[type[Task], tuple[Question, ...]]:
         """The questions of every task, read from their folders.

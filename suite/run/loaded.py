@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from greaves.align.method import DataKind
 from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM, load_model
@@ -50,8 +51,10 @@ class Materials:
     def data(self, cell: Cell) -> AlignmentData | None:
         """The cell's alignment data; None if its method needs none."""
         kind = cell.aligner.requires.data
-        if kind is None:
-            return None
+        return None if kind is None else self.alignment(kind)
+
+    def alignment(self, kind: DataKind) -> AlignmentData:
+        """The recipe's alignment set of one kind."""
         if kind not in self._data:
             self._data[kind] = self.plan.alignment_data(kind)
         return self._data[kind]

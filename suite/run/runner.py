@@ -12,11 +12,12 @@ from typing import Any
 from greaves.align.training.processes import end_with_launcher, rank, world_size
 from greaves.answer.answering import Answered
 from greaves.base.errors import RecipeError, StoreError
+from greaves.base.lock import lock
 from greaves.base.machine import this_machine, versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import FORMAT, RunFolder
-from greaves.base.store import lock, write_json
+from greaves.base.store import write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
 from greaves.recipe.reading import Cell, Plan

@@ -262,3 +262,10 @@ def test_lm_evals_own_text_models_answer_the_text_only_task(pocket: Any) -> None
     assert results is not None
     samples = results["samples"]["aiah-text-only"]
     assert [len(sample["resps"]) for sample in samples] == [2, 2, 2]
+
+
+def test_a_benchmark_whose_name_has_a_hyphen_finds_its_embedded_questions() -> None:
+    from greaves.answer.lm_eval import GreavesTask
+
+    task = GreavesTask({"task": "air-bench-chat"})
+    assert {item.task for item in task.questions} == {"air-bench-chat"}

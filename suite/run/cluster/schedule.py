@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greaves.base.records import VANILLA
 from greaves.data.task import Task
 from greaves.recipe.reading import Cell, Plan
 from greaves.run.cluster.needs import Needs, needs_of
@@ -71,7 +72,7 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
     return sorted(
         found,
         key=lambda item: (
-            item.cell.method.method != "vanilla",
+            item.cell.method.method != VANILLA,
             item.cell.base is not None,
             -(item.seconds + waiting.get(str(item.cell), 0.0)),
             item.number,
