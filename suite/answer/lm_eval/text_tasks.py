@@ -38,7 +38,7 @@ from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import CellFolder
-from greaves.base.store import Ledger, write_text
+from greaves.base.store import Ledger, as_lines, write_text
 
 CHUNK = 8
 """Batches of documents between two writes to disk."""
@@ -208,7 +208,7 @@ def score_texts(
         scoring = TextScoring(speaker, lm)
         columns = [scoring.column(task) for task in tasks]
         may_write()
-        write_text(place.path / COLUMNS, "".join(f"{column.to_line()}\n" for column, _ in columns))
+        write_text(place.path / COLUMNS, as_lines(column for column, _ in columns))
         ledger = Ledger(place.path / SCORES, TextScore)
         known = {one.key for one in ledger.records}
         for column, documents in columns:
