@@ -73,27 +73,24 @@ class Defences:
         Raises:
             StoreError: there is no room for checkpoints or for the defence.
         """
+        from greaves.align.training.fine_tuning import kept_epochs  # imports Trainer: seconds
+
         place = self.place(cell)
         work = place.with_name(f"{place.name}.work")
         with room_for(work):
-            self._make(cell, place, work)
-
-    def _make(self, cell: Cell, place: Path, work: Path) -> None:
-        from greaves.align.training.fine_tuning import kept_epochs  # imports Trainer: seconds
-
-        work.mkdir(parents=True, exist_ok=True)
-        context = RunContext(
-            work,
-            cell.seed,
-            lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
-            self._training(cell),
-        )
-        defence = self._made(cell, context)
-        if rank() == 0:
-            provenance = {**self._request(cell), "versions": versions()}
-            defence.save(place, provenance, kept_epochs(work))
-            shutil.rmtree(work)
-        wait()
+            work.mkdir(parents=True, exist_ok=True)
+            context = RunContext(
+                work,
+                cell.seed,
+                lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
+                self._training(cell),
+            )
+            defence = self._made(cell, context)
+            if rank() == 0:
+                provenance = {**self._request(cell), "versions": versions()}
+                defence.save(place, provenance, kept_epochs(work))
+                shutil.rmtree(work)
+            wait()
         self.forget(cell)
 
     def place(self, cell: Cell) -> Path:

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from greaves.align.training.objective import Example, Objective, Scored
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError
+from greaves.base.errors import DataError, ModelError
+from greaves.data.alignment.sets import AlignmentItem
 from greaves.models.contract import LALM
 from greaves.models.transformers_lalm import TransformersLALM
 
@@ -46,6 +47,20 @@ def preference(
     """A pair of replies to one conversation, as token ids, for losses such as DPO's."""
     pair = continuation(conversation, preferred), continuation(conversation, rejected)
     return replace(pair[0], rejected=pair[1])
+
+
+def response_of(item: AlignmentItem, method: str) -> str:
+    """The response that a question is to be answered by.
+
+    Raises:
+        DataError: the set gives none.
+    """
+    if not item.response:
+        raise DataError(
+            f"question {item.id!r} has no `response` to learn",
+            do=f"give {method} a Basic set, in which every question has one",
+        )
+    return item.response
 
 
 def response_ids(model: LALM, text: str) -> tuple[int, ...]:

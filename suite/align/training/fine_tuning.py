@@ -125,7 +125,7 @@ def save_adapter(network: AlignmentNetwork, folder: Path) -> None:
 
 @contextmanager
 def _whole(network: AlignmentNetwork) -> Iterator[None]:
-    """LoRA parameters are whole inside, also where ZeRO-3 has taken them apart."""
+    """Puts LoRA parameters together for the block where ZeRO-3 has taken them apart."""
     parameters = [one for one in network.parameters() if one.requires_grad]
     if not any(hasattr(one, "ds_id") for one in parameters):
         yield
@@ -209,7 +209,7 @@ class _KeepEpochs(TrainerCallback):  # type: ignore[misc]
 
 
 def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:
-    """Checkpoints fit the engine and the number of processes that made them, and no other."""
+    """Raises TrainingError unless the checkpoints there were made as this run would make them."""
     file, spec = context.folder / CUT, context.training
     wanted = {"engine": spec.engine, "processes": world_size(), "batch_size": config.batch_size}
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else wanted
@@ -227,7 +227,7 @@ def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:
 
 @contextmanager
 def _explained(trainer: AlignmentTrainer) -> Iterator[None]:
-    """Memory that runs out inside is told with the step, and with what to set."""
+    """Turns an out-of-memory error in the block into a TrainingError that names the step."""
     try:
         yield
         return
