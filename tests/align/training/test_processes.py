@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from small_folders import copy_pairs, copy_questions
+from watching import children, until
 
 from greaves.align.defence import Defence
 from greaves.base.progress import Steps
@@ -161,18 +161,6 @@ def test_an_outer_launcher_trains_as_one_process_does(
     out = run_by(LAUNCHERS[launcher], recipe)
     assert_same(trained(recipe), alone)
     assert out.count("responses asked for") == 1  # the first process speaks and asks
-
-
-def children(process: int) -> list[int]:
-    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [*map(int, listed), *(one for child in listed for one in children(int(child)))]
-
-
-def until(holds: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture
