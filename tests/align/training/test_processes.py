@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,24 @@ def alone(write: Write) -> tuple[list[float], dict[str, torch.Tensor]]:
     return trained(recipe)
 
 
+@pytest.fixture(scope="module")
+def two(write: Write) -> Callable[[str], Path]:
+    """A finished run of two processes under an engine; one for all tests that look at it."""
+
+    @cache
+    def finished(engine: str) -> Path:
+        recipe = write(f"two-{engine}", {"engine": engine, "keep_epochs": [1], **TWO})
+        run(recipe)
+        return recipe
+
+    return finished
+
+
 @pytest.mark.parametrize("engine", ["plain", "zero-1", "zero-2", "zero-3"])
 def test_two_processes_of_four_accumulated_twice_train_as_one_of_sixteen(
-    engine: str, write: Write, alone: Any
+    engine: str, two: Callable[[str], Path], alone: Any
 ) -> None:
-    recipe = write(f"two-{engine}", {"engine": engine, "keep_epochs": [1], **TWO})
-    run(recipe)
+    recipe = two(engine)
     assert_same(trained(recipe), alone)
     (place,) = defences(recipe).iterdir()
     first = Defence.load(place / "epochs" / "1")
@@ -166,7 +179,7 @@ def test_an_outer_launcher_trains_as_one_process_does(
 @pytest.fixture
 def killed(write: Write) -> Iterator[Path]:
     """A recipe under ZeRO-2 whose run was killed between two checkpoints of its training."""
-    recipe = write("killed", {"engine": "zero-2", **TWO}, epochs=8)
+    recipe = write("killed", {"engine": "zero-2", **TWO})
     process = start(recipe)
     until(lambda: bool(list(defences(recipe).glob("*.work/checkpoints/*/whole"))))
     workers = children(process.pid)
@@ -179,7 +192,10 @@ def killed(write: Write) -> Iterator[Path]:
 
 
 def test_a_killed_run_takes_its_workers_along_and_continues_as_it_was_to_the_same_losses(
-    killed: Path, write: Write, greaves: Any, monkeypatch: pytest.MonkeyPatch
+    killed: Path,
+    two: Callable[[str], Path],
+    greaves: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert [one for one in defences(killed).iterdir() if one.suffix != ".work"] == []
     as_it_was = killed.read_text()
@@ -192,11 +208,9 @@ def test_a_killed_run_takes_its_workers_along_and_continues_as_it_was_to_the_sam
 
     killed.write_text(as_it_was)
     run(killed)
-    whole = write("whole", {"engine": "zero-2", **TWO}, epochs=8)
-    run(whole)
     losses, adapter = trained(killed)
-    uninterrupted, expected = trained(whole)
-    assert len(losses) == 10
+    uninterrupted, expected = trained(two("zero-2"))
+    assert len(losses) == 4
     assert losses == uninterrupted
     assert all(torch.equal(adapter[name], expected[name]) for name in expected)
 
