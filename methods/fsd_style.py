@@ -8,10 +8,18 @@ user's text.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.align.method import (
+    AlignmentMethod,
+    MethodConfig,
+    Requirements,
+    RunContext,
+    register_method,
+)
 from greaves.align.parts.prompt_suffix import PromptSuffix
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
@@ -35,6 +43,7 @@ class FSDStyle(AlignmentMethod[FSDStyleConfig]):
     """An instruction after the user's text: do not follow harm in the clip."""
 
     Config = FSDStyleConfig
+    requires: ClassVar[Requirements] = Requirements(points=frozenset({"conversation"}))
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """The instruction as it is; nothing is learnt."""

@@ -116,9 +116,6 @@ class InsideRun:
             RecipeError: its loader does not take the recipe's options.
             ModelError: it is a black box, or not the one that answered.
         """
-        from greaves.models.feature_cache import FeatureCache
-        from greaves.models.transformers_lalm import TransformersLALM
-
         try:
             model: LALM = MODELS.get(self.spec.model)(**self.spec.options)
         except TypeError as error:
@@ -133,8 +130,7 @@ class InsideRun:
                 where=str(self.path),
                 do="bring the run up to date first: greaves run",
             )
-        if isinstance(model, TransformersLALM):
-            model.feature_cache = FeatureCache(self.path / "features" / model.fingerprint[:16])
+        model.keep_features(self.path / "features" / model.fingerprint[:16])
         return model
 
     def _spec(self, model: str | None) -> ModelSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greaves.align.defence import Defence
 from greaves.answer.keys import Speaker
@@ -90,9 +90,9 @@ def answer(
     model = speaker.model
     before = model.usage() or Usage()
     try:
-        with defence.attached(model):
+        with defence.attached(model) as defended:
             respond(
-                speaker,
+                replace(speaker, defended=defended),
                 asked,
                 known=known,
                 on_responses=keep,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,8 @@ def score_texts(
     before = model.usage() or Usage()
     asked = found = 0
     try:
-        with defence.attached(model):
+        with defence.attached(model) as defended:
+            speaker = replace(speaker, defended=defended)
             scoring = TextScoring(speaker, batch_size, lambda line: steps.say(f"{stage}: {line}"))
             columns = [scoring.column(task) for task in tasks]
             may_write()

@@ -7,8 +7,6 @@ from pathlib import Path
 from greaves.base.errors import ModelError, RecipeError
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM, MODELS
-from greaves.models.feature_cache import FeatureCache
-from greaves.models.transformers_lalm import TransformersLALM
 from greaves.recipe.reading import Cell, Plan
 
 
@@ -42,8 +40,7 @@ class Materials:
                 raise RecipeError(f"model {cell.model.model!r}: {error}") from None
             model.name = name
             self._check_white_box(model, cell)
-            if isinstance(model, TransformersLALM):
-                model.feature_cache = FeatureCache(self.features / model.fingerprint[:16])
+            model.keep_features(self.features / model.fingerprint[:16])
             self._models = {name: model}
         return self._models[name]
 

@@ -10,9 +10,8 @@ from torch.nn import functional
 
 from greaves.align.training.objective import Example, Objective, OutputHead
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError
 from greaves.models.contract import LALM
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import opened
 
 
 def token_losses(states: Tensor, tokens: Tensor, head: OutputHead) -> Tensor:
@@ -53,6 +52,5 @@ def response_ids(model: LALM, text: str) -> tuple[int, ...]:
     Raises:
         ModelError: the model is a black box.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} cannot be fine-tuned: its tokens are not at hand")
-    return tuple(model.response_ids(text))
+    own = opened(model, "cannot be fine-tuned: its tokens are not at hand")
+    return tuple(own.response_ids(text))

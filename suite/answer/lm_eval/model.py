@@ -73,10 +73,10 @@ class GreavesLM(TextRequests):
                 model_args["device"] = device
             lalm = MODELS.get(model)(**model_args)
             loaded = Defence.load(Path(defence)) if defence else Defence()
-            self._attached.enter_context(loaded.attached(lalm))
-            speaker = Speaker(lalm, defence or "vanilla", 0, loaded.hash)
+            defended = self._attached.enter_context(loaded.attached(lalm))
+            speaker = Speaker(lalm, defence or "vanilla", 0, loaded.hash, defended)
         size = max_batch_size or (int(batch_size) if str(batch_size).isdigit() else 16)
-        super().__init__(speaker.model, BatchSize(size, say))
+        super().__init__(speaker.asked, BatchSize(size, say))
         self.speaker = speaker
         self.known = dict(known or {})
         self.on_responses: Callable[[list[Response]], None] = on_responses or (lambda _: None)
@@ -128,7 +128,7 @@ class GreavesLM(TextRequests):
         batch = _batch(requests, start, questions)
         groups = _by_question(batch)
         try:
-            answers = self.speaker.model.respond(
+            answers = self.speaker.asked.respond(
                 [conversation_of(group[0].question) for group in groups],
                 batch[0].sampling,
                 [[request.seed for request in group] for group in groups],

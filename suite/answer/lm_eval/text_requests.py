@@ -22,7 +22,7 @@ from greaves.base.seeds import sample_seed
 from greaves.models.contract import LALM
 from greaves.models.out_of_memory import BatchSize
 from greaves.models.text_scores import Drawing, before, generate, log_likelihoods
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, opened_or_none
 
 _UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature", "top_p"}
 _NEEDLESS = {"use_cache", "num_beams", "seed"}
@@ -43,27 +43,25 @@ class TextRequests(TemplateLM):  # type: ignore[misc]
     def __init__(self, model: LALM, batch_size: BatchSize) -> None:
         super().__init__()
         self.model, self.batch_size = model, batch_size
+        self.network = opened_or_none(model)
 
-    @property
-    def system(self) -> str | None:
-        """The system prompt that a defence has attached; None for a black box, which adds it."""
-        return self._standing[0]
+    def system(self, chat_template: bool) -> str | None:
+        """The system prompt that a defence has attached, after the model's own where its chat
+        template is used; None for a black box, which adds them."""
+        if self.network is None:
+            return None
+        turn = self.model.as_asked(Conversation())
+        return (self.network.under_system(turn) if chat_template else turn).system
 
     @property
     def suffix(self) -> str | None:
         """The text after the user's words that a defence has attached; None for a black box."""
-        return self._standing[1]
-
-    @property
-    def _standing(self) -> tuple[str | None, str | None]:
-        if isinstance(self.model, TransformersLALM):
-            return self.model.standing_prompts()
-        return None, None
+        return self.model.as_asked(Conversation()).text if self.network else None
 
     @property
     def tokenizer(self) -> Any:
         """The model's; None for a black box."""
-        return self.model.tokenizer if isinstance(self.model, TransformersLALM) else None
+        return self.network.tokenizer if self.network else None
 
     @property
     def tokenizer_name(self) -> str:
@@ -199,7 +197,8 @@ class TextRequests(TemplateLM):  # type: ignore[misc]
         return [texts[number] for number in range(len(requests))]
 
     def _generated(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
-        if not isinstance(self.model, TransformersLALM):
+        model = self.network
+        if model is None:
             sampling = Sampling(
                 temperature=drawing.temperature,
                 top_p=drawing.top_p,
@@ -219,14 +218,13 @@ class TextRequests(TemplateLM):  # type: ignore[misc]
                 f" {self.model.name} reads"
             )
         prompts = [(self.tok_encode(text) or [self.prefix_token_id])[-room:] for text in contexts]
-        model = self.model
         return self.batch_size.run(
             lambda rows: generate(model, prompts, drawing, seeds, batch_size=rows)
         )
 
     def _white_box(self) -> TransformersLALM:
-        if isinstance(self.model, TransformersLALM):
-            return self.model
+        if self.network is not None:
+            return self.network
         raise ModelError(
             f"{self.model.name} is a black box: it gives no log-likelihoods",
             do="leave out tasks that need them; those that generate text will do",

@@ -11,7 +11,7 @@ from typing import Any
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.seeds import sample_seed
 from greaves.data.pocket.grammar import Reading, read_response
-from greaves.models.families.qwen2_audio import load_folder
+from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.pocket.prompts import (
     REFUSAL_PROMPT,
     SAFETY_SYSTEMS,
@@ -70,7 +70,9 @@ class Responder:
     """
 
     def __init__(self, weights: Path, samples: int, seed: int) -> None:
-        self._model = load_folder("pocket", weights, device="cpu", dtype="float32")
+        self._model = Qwen2Audio.from_checkpoint(
+            weights, name="pocket", device="cpu", dtype="float32", system="none"
+        )
         self._samples, self._seed = samples, seed
 
     def respond(self, name: str, asked: Sequence[Conversation]) -> list[list[str]]:
