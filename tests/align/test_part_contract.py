@@ -328,11 +328,10 @@ def test_a_guard_replaces_what_the_model_itself_would_refuse(
         )
         for row in rows[:12]
     ]
-    seeds = [[0]] * len(asked)
-    greedy = Sampling(temperature=0, max_new_tokens=8)
-    drafts = pocket.respond(asked, greedy, seeds)
+    seeds = [[n] for n in range(len(asked))]
+    drafts = pocket.respond(asked, SAMPLED, seeds)
     with SecondLook().attached(pocket) as guarded:
-        finals = guarded.respond(asked, greedy, seeds)
+        finals = guarded.respond(asked, SAMPLED, seeds)
     replaced = [
         (draft, final)
         for [draft], [final] in zip(drafts, finals, strict=True)
