@@ -26,19 +26,12 @@ class Speaker:
         method: name of the method in the recipe.
         seed: training seed of the defence.
         defence_hash: hash of the saved artefact; that of an empty defence for vanilla.
-        defended: what the defence yielded where it is attached; it is asked instead of `model`.
     """
 
     model: LALM
     method: str
     seed: int
     defence_hash: str
-    defended: LALM | None = None
-
-    @property
-    def asked(self) -> LALM:
-        """The model that is asked; names and keys are those of `model`."""
-        return self.defended or self.model
 
     @cached_property
     def _facts(self) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -86,28 +86,41 @@ class WrappedLALM(LALM):
         for turn, own, said in zip(conversations, seeds, drafts, strict=True):
             answers.append([])
             for seed, draft in zip(own, said, strict=True):
-                ask = self._asking(before, sampling, seed)
+                final = None
                 try:
-                    final = draft and replace(draft, text=guard(turn, draft.text, ask))
+                    if draft is not None:
+                        final = self._guarded(guard, before, turn, draft, sampling, seed)
                 except Unanswered as error:
-                    final, failed = None, error
+                    failed = error
                 answers[-1].append(final)
         if failed:
             raise Unanswered(failed.what, answers, do=failed.do)
         return [[one for one in own if one] for own in answers]
 
-    def _asking(
-        self, guards: Sequence[AnswerChange], sampling: Sampling, seed: int
-    ) -> Callable[[Conversation], str]:
-        asked = 0
+    def _guarded(
+        self,
+        guard: AnswerChange,
+        before: Sequence[AnswerChange],
+        turn: Conversation,
+        draft: Generated,
+        sampling: Sampling,
+        seed: int,
+    ) -> Generated:
+        """The draft after one guard; what it asked again is part of its cost."""
+        spent = [draft]
 
         def ask_again(conversation: Conversation) -> str:
-            nonlocal asked
-            asked += 1
-            own = sample_seed(seed, "ask again", "", asked)
-            return self._respond(guards, [conversation], sampling, [[own]])[0][0].text
+            own = sample_seed(seed, "ask again", "", len(spent))
+            spent.extend(self._respond(before, [conversation], sampling, [[own]])[0])
+            return spent[-1].text
 
-        return ask_again
+        return Generated(
+            guard(turn, draft.text, ask_again),
+            draft.truncated,
+            _sum(one.prompt_tokens for one in spent),
+            _sum(one.new_tokens for one in spent),
+            sum(one.calls for one in spent),
+        )
 
     def _changed(self, conversation: Conversation) -> Conversation:
         for change in self._conversations:
@@ -155,6 +168,12 @@ class WrappedLALM(LALM):
 
     def output_row(self, token_id: int) -> Tensor:
         return self.inner.output_row(token_id)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(one for one in known if one)
 
 
 @contextmanager

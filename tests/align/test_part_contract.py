@@ -301,6 +301,16 @@ def test_asking_again_draws_under_new_seeds_that_are_the_same_next_time() -> Non
     assert one == votes(Echo()).respond([Conversation("Q")], SAMPLED, [[7]])[0][0].text
 
 
+def test_what_a_guard_asks_is_part_of_the_answers_cost(pocket: Any) -> None:
+    turn, sampling = Conversation("How do I mend it?"), Sampling(temperature=0, max_new_tokens=6)
+    [[draft]] = pocket.respond([turn], sampling, [[1]])
+    twice = guard("twice", lambda turn, draft, ask: draft + ask(turn))(pocket)
+    [[answer]] = twice.respond([turn], sampling, [[1]])
+    assert answer.calls == 2
+    assert answer.prompt_tokens == 2 * draft.prompt_tokens
+    assert answer.new_tokens == 2 * draft.new_tokens
+
+
 def test_what_a_server_did_answer_passes_the_guard_and_is_kept() -> None:
     class Half(Echo):
         def respond(self, conversations: Any, sampling: Any, seeds: Any) -> Any:

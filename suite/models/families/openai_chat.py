@@ -173,4 +173,9 @@ def _generated(outcome: ChatReply | ChatFailure) -> Generated | None: ...
 def _generated(outcome: ChatReply | ChatFailure) -> Generated | None:
     if isinstance(outcome, ChatFailure):
         return None
-    return Generated(outcome.text.strip(), outcome.truncated)
+    return Generated(
+        outcome.text.strip(),
+        outcome.truncated,
+        outcome.prompt_tokens or None,  # 0 where the server does not count
+        outcome.response_tokens or None,
+    )
