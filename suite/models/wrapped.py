@@ -75,13 +75,7 @@ class WrappedLALM(LALM):
         if not guards:
             return self.inner.respond(self._all(conversations), sampling, seeds)
         *before, guard = guards
-        failed: Unanswered | None = None
-        drafts: Answers
-        try:
-            drafts = self._respond(before, conversations, sampling, seeds)
-        except Unanswered as error:
-            failed = error
-            drafts = error.answers
+        drafts, failed = self._drafts(before, conversations, sampling, seeds)
         answers: list[list[Generated | None]] = []
         for turn, own, said in zip(conversations, seeds, drafts, strict=True):
             answers.append([])
@@ -96,6 +90,18 @@ class WrappedLALM(LALM):
         if failed:
             raise Unanswered(failed.what, answers, do=failed.do)
         return [[one for one in own if one] for own in answers]
+
+    def _drafts(
+        self,
+        guards: Sequence[AnswerChange],
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> tuple[Answers, Unanswered | None]:
+        try:
+            return self._respond(guards, conversations, sampling, seeds), None
+        except Unanswered as error:
+            return error.answers, error
 
     def _guarded(
         self,
