@@ -134,7 +134,9 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
 
     version: ClassVar[str] = "1"
     Config = SARSteerConfig
-    requires: ClassVar[Requirements] = Requirements(data="mirror", weights=True)
+    requires: ClassVar[Requirements] = Requirements(
+        data="mirror", weights=True, points=frozenset({"layers"})
+    )
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """Compute v_l for every layer; see the module's docstring.

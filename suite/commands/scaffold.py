@@ -133,9 +133,9 @@ def test_its_defence_is_saved_attached_and_taken_off_again(style: str, tmp_path:
     before = model.representations([TURN])
     method = $aligner($config.model_validate({"style": style}))
     method.align(model, None, RunContext(tmp_path)).save(tmp_path / "saved", {})
-    with Defence.load(tmp_path / "saved").attached(model):
-        assert not torch.equal(model.representations([TURN]), before)
-        [[answer]] = model.respond([TURN], Sampling(max_new_tokens=8), [[0]])
+    with Defence.load(tmp_path / "saved").attached(model) as defended:
+        assert not torch.equal(defended.representations([TURN]), before)
+        [[answer]] = defended.respond([TURN], Sampling(max_new_tokens=8), [[0]])
     assert isinstance(answer.text, str)
     assert torch.equal(model.representations([TURN]), before)
 '''

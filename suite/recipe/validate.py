@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from greaves.align.composition import find_method
 from greaves.align.method import AlignmentMethod
+from greaves.align.part import check_points
 from greaves.align.stress.catalogue import STRESSES
 from greaves.align.stress.contract import Stress
 from greaves.answer.text_tasks import TextTaskSpec, text_task_index
@@ -206,20 +207,25 @@ class _Checker:
                 )
 
     def _white_box(self, model: ModelSpec, where: Place) -> None:
-        """Refuse methods that look inside a model that is known to be a black box."""
-        if _may_be_white_box(model):
-            return
+        """Refuse methods that need what a model is known not to offer: weights, or a point."""
+        black_box = not _may_be_white_box(model)
+        offered = getattr(_target(model), "points", None)
         for spec in self.recipe.methods:
             if not self._meets(model, spec):
                 continue
             needs = self._known(find_method, spec.method, ("methods",)).requires
-            if needs.weights or needs.gradients:
+            if black_box and (needs.weights or needs.gradients):
                 self._fail(
                     f"method {spec.shown!r} needs the weights of {model.shown!r},"
                     " which is a black box",
                     where,
                     "take the method or the model out of the recipe",
                 )
+            if offered is not None:
+                try:
+                    check_points(model.shown, offered, f"method {spec.shown!r}", needs.acts_on)
+                except GreavesError as error:
+                    self._fail(error.what, where, error.do)
 
     def _text_task(self, spec: TextTaskSpec, where: Place) -> None:
         """Look a text task up, and refuse log-likelihoods of what is known to be a black box."""

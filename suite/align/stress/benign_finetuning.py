@@ -105,7 +105,7 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         weights, at_inference = _parts(defence)
         with ExitStack() as merged:
             for part in weights:
-                merged.enter_context(part.attached(model))
+                model = merged.enter_context(part.attached(model))
             adapter, losses = fine_tune(
                 model,
                 self._examples(model, selection.chosen(data.benign), context.seed),

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from greaves.align.training.objective import Example, Objective, Scored
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError, ModelError
+from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentItem
 from greaves.models.contract import LALM
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import opened
 
 
 def token_losses(scored: Scored) -> Tensor:
@@ -69,6 +69,5 @@ def response_ids(model: LALM, text: str) -> tuple[int, ...]:
     Raises:
         ModelError: the model is a black box.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} cannot be fine-tuned: its tokens are not at hand")
-    return tuple(model.response_ids(text))
+    own = opened(model, "cannot be fine-tuned: its tokens are not at hand")
+    return tuple(own.response_ids(text))

@@ -31,11 +31,11 @@ from greaves.align.training.objective import Example, Objective, check
 from greaves.align.training.processes import join, rank, wait, world_size
 from greaves.align.training.trainer import AlignmentTrainer
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError, TrainingError
+from greaves.base.errors import TrainingError
 from greaves.base.store import new_folder, write_json
 from greaves.models.contract import LALM
 from greaves.models.out_of_memory import out_of_memory
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, opened
 
 ADAPTER, EPOCHS, CUT = "adapter", "epochs", "cut.json"
 
@@ -75,8 +75,10 @@ def fine_tune(
         TrainingError: the loss is not a number, the batch cannot be cut as the engine is to, or
             the folder's checkpoints were made by another number of processes or another engine.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} cannot be fine-tuned: its weights are not at hand")
+    examples = [
+        replace(example, conversation=model.as_asked(example.conversation)) for example in examples
+    ]
+    model = opened(model, "cannot be fine-tuned: its weights are not at hand")
     check(examples, objective, model.decoder_layers)
     clips = _encoded_clips(model, examples)
     if config.length_buckets:
