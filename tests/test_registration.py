@@ -56,7 +56,7 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> None:
         names.entries()
         monkeypatch.setattr(names, "_entries", dict(names._entries))
         monkeypatch.setattr(names, "_broken", {})
-        monkeypatch.setattr(names, "_loaded", False)
+        monkeypatch.setattr(names, "_points", None)
 
 
 def install(package: Path, work: Path) -> Path:
@@ -83,7 +83,7 @@ def look_again_in(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the registries look for packages once more, with one more folder to find them in."""
     monkeypatch.syspath_prepend(installed)
     for names in KINDS.values():
-        monkeypatch.setattr(names, "_loaded", False)
+        monkeypatch.setattr(names, "_points", None)
 
 
 def listing(greaves: Cli, kind: str) -> dict[str, dict[str, str]]:
@@ -372,7 +372,7 @@ def test_a_package_that_fails_to_import_is_reported_and_breaks_no_other(
     assert {"vanilla", "rrs"} <= rows.keys()
     assert "No module named 'a_package_that_nobody_has'" in rows["lacks-a-package"]["summary"]
     assert "NoSuchName" in rows["lacks-a-name"]["summary"]
-    assert "is no class or function" in rows["names-a-module"]["summary"]
+    assert "is not a class or function" in rows["names-a-module"]["summary"]
 
 
 def test_a_recipe_that_needs_a_broken_package_says_so_in_one_line(

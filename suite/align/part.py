@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.models.contract import LALM
 
 
@@ -42,7 +42,7 @@ class Part(ABC):
         """Read it back."""
 
 
-PARTS: Registry[type[Part]] = Registry("part", "greaves.align.parts", "greaves.parts")
+PARTS: Registry[type[Part]] = registry("part")
 
 
 def find_part(kind: str) -> type[Part]:

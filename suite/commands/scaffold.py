@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from greaves import __version__
-from greaves.align.method import METHODS
 from greaves.base.errors import GreavesError
+from greaves.base.registry import registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -176,7 +176,7 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a method",
             do="use lower-case words joined by dashes, such as refusal-steering",
         )
-    if name in METHODS.names():
+    if name in registry("method").names():
         raise GreavesError(f"method {name!r} exists already", do="list them with: greaves methods")
 
 

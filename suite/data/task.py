@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from greaves.base.conversation import Sampling
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 
 
 class Task(ABC):
@@ -65,7 +65,7 @@ class Asked:
     sampling: Sampling
 
 
-TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")
+TASKS: Registry[type[Task]] = registry("task")
 register_task = TASKS.register
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.records import MODES, Mode
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
 
 
@@ -177,7 +177,5 @@ class LALM(ABC):
         raise ModelError(f"{self.name} cannot be read: its hidden states are not at hand")
 
 
-MODELS: Registry[Callable[..., LALM]] = Registry(
-    "model", "greaves.models.families", "greaves.models"
-)
+MODELS: Registry[Callable[..., LALM]] = registry("model")
 register_model = MODELS.register
