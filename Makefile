@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # At the pocket's size a second thread buys little, and on a busy machine it costs much.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench test lint env showcase dist dist-check sbom audit clean
+.PHONY: bench test lint types env showcase dist dist-check sbom audit clean
 
 bench: $(VENV)/.ready
 	$(BIN)/greaves run pocket --run-dir $(RUN)
@@ -27,6 +27,9 @@ test: $(VENV)/.ready-test
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) types
+
+types: $(VENV)/.ready-test
 	rm -rf build/types && mkdir -p build/types/greaves
 	ln -s $(CURDIR)/suite/* build/types/greaves/
 	ln -s $(addprefix $(CURDIR)/,leaderboards methods recipes tasks) build/types/greaves/

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ def pocket() -> Any:
     from greaves.models.families.pocket_lalm import pocket
 
     return pocket()
+
+
+@pytest.fixture(scope="session")
+def served(pocket: Any) -> Iterator[Any]:
+    """A running server; it answers with the very model that the fixture `pocket` is."""
+    from made_serving import serving
+
+    with serving(pocket, "pocket") as server:
+        yield server
 
 
 @pytest.fixture

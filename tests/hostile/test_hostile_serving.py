@@ -6,19 +6,14 @@ import base64
 import contextlib
 import json
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import TRICKS, any_text, clip_files, damaged, examples, json_values, spoilt, told
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
-
 from made_serving import Served, serving
+from strategies import TRICKS, any_text, clip_files, damaged, examples, json_values, spoilt, told
 
 from greaves.commands.serving.faults import ApiError
 from greaves.commands.serving.protocol import Asked, read_request

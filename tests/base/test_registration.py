@@ -25,7 +25,7 @@ from greaves.data.task import TASKS, Task
 from greaves.judge.contract import JUDGES, Judge
 from greaves.models.contract import MODELS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "plugin_package"
 KINDS: dict[str, registry.Registry[Any]] = {
     "methods": METHODS,

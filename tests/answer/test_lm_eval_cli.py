@@ -16,7 +16,7 @@ from small_folders import copy_questions
 
 from greaves.data.task import TASKS
 
-YAML_FOLDER = Path(__file__).parent.parent / "tasks" / "lm_eval_yaml"
+YAML_FOLDER = Path(__file__).parents[2] / "tasks" / "lm_eval_yaml"
 BIN = Path(sys.executable).parent
 
 CALLS: dict[str, list[object]] = {

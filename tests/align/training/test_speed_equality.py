@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from plain_loop import plain_loss, whole_inputs
 from random_lalm import TINY, noise_clips, random_lalm, step_flops
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from greaves.align.training.config import FineTuningConfig

@@ -15,14 +15,13 @@ import yaml
 from small_folders import copy_pairs, copy_questions
 
 from greaves.align.defence import Defence
-from greaves.align.method import RunContext
+from greaves.align.method import METHODS, RunContext
 from greaves.align.parts.lora import LoRAAdapter
 from greaves.align.parts.merged_lora import MergedLoRA
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.align.stress.benign_finetuning import BenignFineTuning, BenignFineTuningConfig
 from greaves.base.conversation import Conversation
 from greaves.base.progress import Steps
-from greaves.base.registry import methods
 from greaves.base.run_folder import RunFolder
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.leaderboards.submission.contents import read_submission
@@ -46,7 +45,7 @@ def basic(tmp_path_factory: pytest.TempPathFactory) -> AlignmentData:
 @pytest.fixture(scope="module")
 def aligned(pocket: Any, basic: AlignmentData, tmp_path_factory: pytest.TempPathFactory) -> Defence:
     """A LoRA adapter, as an alignment method leaves it, and a system prompt."""
-    method = methods.get("sft-full")
+    method = METHODS.get("sft-full")
     folder = tmp_path_factory.mktemp("aligned")
     trained = method(method.Config(**TRAINED)).align(pocket, basic, RunContext(folder, 5))
     return Defence((*trained.parts, SystemPrompt("Decline what does harm.")), trained.notes)
