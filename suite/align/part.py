@@ -43,6 +43,7 @@ class Part(ABC):
 
 
 PARTS: Registry[type[Part]] = registry("part")
+register_part = PARTS.register
 
 
 def find_part(kind: str) -> type[Part]:

@@ -19,6 +19,7 @@ from greaves.base.run_folder import FORMAT, RunFolder
 from greaves.base.store import lock, write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
+from greaves.models.contract import LALM
 from greaves.recipe.reading import Cell, Plan
 from greaves.run.cell_run import CellRun, Questions, Report
 
@@ -30,6 +31,8 @@ def run(
     fresh: bool = False,
     only: Sequence[str] = (),
     steps: Steps | None = None,
+    given: Mapping[str, LALM] | None = None,
+    limit: int | None = None,
 ) -> Report:
     """Run a plan into a folder, or carry on where the last run stopped.
 
@@ -39,6 +42,8 @@ def run(
         fresh: put an earlier run aside (it is renamed, not deleted) and start over.
         only: names of models, methods or tasks; others are left alone.
         steps: where progress is shown.
+        given: models that are loaded already, by their shown names.
+        limit: only the first questions of each task.
 
     Started by `torchrun`, `deepspeed` or `accelerate launch`, all processes align together; then
     the first one asks and judges, and the others are done.
@@ -53,7 +58,7 @@ def run(
     if world_size() > 1:
         end_with_launcher()
     check_only(plan, only)
-    questions = {task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks}
+    questions = {task: tuple(task().questions(plan.task_data(task))[:limit]) for task in plan.tasks}
     first = rank() == 0
     texts = load_text_tasks(plan.recipe.text_tasks, plan.source.parent) if first else []
     with steps or Steps(plain=None if first else True) as shown:
@@ -63,6 +68,7 @@ def run(
         with lock(folder):
             requests = begin(plan, folder, questions, fresh=fresh)
             cells = CellRun(plan, folder, questions, requests, only, shown)
+            cells.materials.given = given or {}
             cells.texts = texts
             if world_size() > 1:
                 cells.align_together()
