@@ -41,15 +41,22 @@ class Result:
     found: int = 0
 
     @classmethod
-    def of(cls, folder: str | Path, *, asked: int = 0, found: int = 0) -> Self:
+    def of(
+        cls, folder: str | Path, judge: str | None = None, *, asked: int = 0, found: int = 0
+    ) -> Self:
         """The result that stands in a run folder.
+
+        Args:
+            folder: as `greaves run` or `evaluate` left it.
+            judge: whose verdicts count (name or name@version); by default the recipe's judges.
+            asked, found: responses, for the result.
 
         Raises:
             StoreError: there is no run in the folder, or it is broken.
             GreavesError: nothing has been judged.
         """
         run = RunFolder.open(Path(folder))
-        slices, label = slices_of(run), run.facts().label
+        slices, label = slices_of(run, judge), run.facts().label
         rows = [*board_of(slices, label=label).rows, *text_rows(run, label=label)]
         notes = [*notes_on(slices), *stress_notes(cell.facts() for cell in run.cells())]
         return cls(run.path, tuple(rows), (*notes, *text_notes(run)), asked, found)

@@ -67,6 +67,7 @@ class Registry(Generic[T]):
         self.kind, self.package, self.group = kind, package, group
         self._entries: dict[str, Entry[T]] = {}
         self._broken: dict[str, str] = {}
+        self._unread: list[str] = []
         self._points: list[importlib.metadata.EntryPoint] | None = None  # not loaded so far
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -106,8 +107,10 @@ class Registry(Generic[T]):
 
     def entries(self) -> list[Entry[T]]:
         """All entries, sorted by name. Imports no built-in module, but loads entry points."""
+        known = self.built_in
+        self._import_unread()
         self._load_points()
-        found = {**self.built_in, **self._entries}
+        found = {**known, **self._entries}
         return sorted(found.values(), key=lambda entry: entry.name)
 
     def broken(self) -> dict[str, str]:
@@ -116,22 +119,23 @@ class Registry(Generic[T]):
         return dict(self._broken)
 
     def _find(self, name: str) -> T | None:
-        if name not in self._entries and name in self.built_in:
+        if name in self.built_in and self.built_in[name].target is None:
             importlib.import_module(self.built_in[name].source)
+        self._import_unread()
         self._load_points(name)
-        return self._entries[name].target if name in self._entries else None
+        entry = self.built_in.get(name) or self._entries.get(name)
+        return entry.target if entry is not None else None
 
     def _add(self, name: str, target: T, source: str = "") -> None:
         source = source or getattr(target, "__module__", "")
-        present = self._entries.get(name)
-        if present is None and not source.startswith(f"{self.package}."):
-            present = self.built_in.get(name)
-        if present is not None and _origin(present.target) != _origin(target):
+        present = self.built_in.get(name) or self._entries.get(name)
+        if present is not None and not _same(present, target, source):
             raise RegistryError(
                 f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}",
                 do="rename one of them",
             )
-        self._entries[name] = Entry(name, target, source)
+        home = self.built_in if name in self.built_in else self._entries
+        home[name] = Entry(name, target, source)
 
     @functools.cached_property
     def built_in(self) -> dict[str, Entry[T]]:
@@ -141,10 +145,15 @@ class Registry(Generic[T]):
         for item in pkgutil.iter_modules(package.__path__):
             module = f"{self.package}.{item.name}"
             docs = dict(registered_in(module))
-            if not docs or not all(docs.values()):  # registered in a way that shows when it runs
-                importlib.import_module(module)
+            if not docs or not all(docs.values()):
+                self._unread.append(module)
             found |= {name: Entry(name, None, module, doc) for name, doc in docs.items() if doc}
         return found
+
+    def _import_unread(self) -> None:
+        """Import the built-in modules whose registrations show only when they run."""
+        while self._unread:
+            importlib.import_module(self._unread.pop())
 
     def _load_points(self, name: str | None = None) -> None:
         """Load the entry points called `name`, or all of them."""
@@ -187,6 +196,13 @@ PACKAGES = {
 def registry(kind: str) -> Registry[Any]:
     """The one registry of a kind in `PACKAGES`; the kind's contract need not be imported for it."""
     return Registry(kind, PACKAGES[kind], f"greaves.{kind}s")
+
+
+def _same(present: Entry[Any], target: object, source: str) -> bool:
+    """Whether a thing is the one that is known: it stands where the known one was defined."""
+    if present.target is None:
+        return present.source == source
+    return _origin(present.target) == _origin(target)
 
 
 def _origin(target: object) -> str:

@@ -169,14 +169,8 @@ def test_what_evaluate_says_is_what_the_recipe_says(model: greaves.LALM, tmp_pat
     }
     there = greaves.Recipe.of(recipe).run("run", steps=QUIET)
     assert there.rows == here.rows
-    keys = [
-        {
-            one.key
-            for cell in RunFolder.open(result.folder).cells()
-            for one in cell.current_responses()
-        }
-        for result in (here, there)
-    ]
+    cells = [list(RunFolder.open(result.folder).cells()) for result in (here, there)]
+    keys = [{one.key for cell in own for one in cell.current_responses()} for own in cells]
     assert keys[0] == keys[1]
 
 

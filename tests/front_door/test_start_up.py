@@ -97,10 +97,9 @@ def test_the_shell_completes_commands_recipes_and_methods(typed: str, completed:
 
 @pytest.mark.parametrize("kind", PACKAGES)
 def test_names_and_summaries_read_from_sources_are_those_of_the_modules(kind: str) -> None:
-    read = Registry[Any](kind, PACKAGES[kind], "no.such.group").built_in
-    for name, entry in read.items():
+    for name, entry in Registry[Any](kind, PACKAGES[kind], "no.such.group").built_in.items():
         target = registry(kind).get(name)
-        loaded = {one.name: one for one in registry(kind).entries()}[name]
+        [loaded] = [one for one in registry(kind).entries() if one.name == name]
         assert (loaded.target, loaded.summary) == (target, entry.summary)
         assert entry.source == target.__module__
 
@@ -149,7 +148,9 @@ def run_cell(kind: str, name: str, round: str, module: str = "__main__") -> type
 
 @pytest.fixture(params=["method", "part", "task", "judge", "model"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(registry(request.param), "_entries", dict(registry(request.param)._entries))
+    names = registry(request.param)
+    names.entries()
+    monkeypatch.setattr(names, "_entries", dict(names._entries))
     return str(request.param)
 
 
