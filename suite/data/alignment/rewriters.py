@@ -83,7 +83,7 @@ class EndpointRewriter:
             import openai
         except ImportError:
             raise DataError(
-                "the openai client is not installed", do="pip install 'greaves[api]'"
+                "the openai client is not installed", do="pip install 'greaves[servers]'"
             ) from None
         self._errors = openai
         self._endpoint, self._model, self._seed = endpoint, model, seed
