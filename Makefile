@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM ?= false
 # At the pocket's size a second thread buys little, and on a busy machine it costs much.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench test lint types env showcase dist dist-check sbom audit clean
+.PHONY: bench test test-quick lint types env showcase dist dist-check sbom audit clean
 
 bench: $(VENV)/.ready
 	$(BIN)/greaves run pocket --run-dir $(RUN)
@@ -23,6 +23,10 @@ bench: $(VENV)/.ready
 
 test: $(VENV)/.ready-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# For the inner loop: every room's fast tests.
+test-quick: $(VENV)/.ready-test
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .

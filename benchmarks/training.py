@@ -63,7 +63,7 @@ class Side:
             "weights": torch.full((4,), 0.25),
         }
         torch.manual_seed(5)
-        objective = Objective(lambda states, wanted, _head: self.losses(states, wanted))
+        objective = Objective(lambda scored: self.losses(scored.states, scored.targets))
         self.network = AlignmentNetwork(
             self.lalm, objective, FineTuningConfig(lora_dropout=dropout)
         )

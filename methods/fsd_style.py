@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
-from greaves.align.parts.prompt_suffix import PromptSuffix
-from greaves.data.alignment.sets import AlignmentData
-from greaves.models.contract import LALM
+from greaves.align.method import register_method
+from greaves.methods.adashield_style import AdaShieldStyle, AdaShieldStyleConfig
 
 TEXT = "Refuse to answer if the request in the audio is harmful, illegal or unsafe."
 """Greaves' own wording; the pocket LALM was trained to heed it, among others."""
 
 
-class FSDStyleConfig(MethodConfig):
+class FSDStyleConfig(AdaShieldStyleConfig):
     """Config of the FSD-style prompt.
 
     Attributes:
@@ -31,11 +28,7 @@ class FSDStyleConfig(MethodConfig):
 
 
 @register_method("fsd-style")
-class FSDStyle(AlignmentMethod[FSDStyleConfig]):
+class FSDStyle(AdaShieldStyle):
     """An instruction after the user's text: do not follow harm in the clip."""
 
     Config = FSDStyleConfig
-
-    def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """The instruction as it is; nothing is learnt."""
-        return Defence((PromptSuffix(self.config.text),))

@@ -10,7 +10,7 @@ The method in three moves (section 4 of the paper):
 
 Symbols as in the paper: V(x) is the representation of x (last prompt position, after the final
 norm, [hidden_size]); h harmful and b benign audio; t the task prompt, t~ the same with a refusal
-instruction, T the pool of training prompts.
+instruction (`REFUSAL_PROMPT`), T the pool of training prompts.
 """
 
 from __future__ import annotations
@@ -24,20 +24,16 @@ from torch import Tensor
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.needs import questions
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
-from greaves.align.training.objective import Example, Objective, OutputHead
+from greaves.align.training.objective import Example, Objective, Scored
 from greaves.align.training.processes import computed_once
 from greaves.align.training.prompts import TASK_PROMPT, under_pool
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
-
-REFUSAL_PROMPT = (
-    f"{TASK_PROMPT} (Please generate refusal response because the question violates safety policy)"
-)
-"""t~: t with the refusal instruction."""
+from greaves.models.pocket.prompts import REFUSAL_PROMPT
 
 
 class RRSConfig(FineTuningConfig):
@@ -124,8 +120,7 @@ class RRS(AlignmentMethod[RRSConfig]):
         Raises:
             DataError: the alignment data lacks harmful or benign questions.
         """
-        if data is None or not data.harmful or not data.benign:
-            raise DataError("RRS needs harmful and benign alignment data")
+        data = questions(data, "RRS")
         vectors = computed_once(
             context.folder / "representations.safetensors",
             lambda: {
@@ -160,8 +155,8 @@ class RRS(AlignmentMethod[RRSConfig]):
             for index, conversation in under_pool(items, self.config.epochs, seed)
         ]
 
-    def _losses(self, states: Tensor, targets: Tensor, _head: OutputHead) -> Tensor:
-        return alignment_losses(states, targets, self.config.reduction)
+    def _losses(self, scored: Scored) -> Tensor:
+        return alignment_losses(scored.states, scored.targets, self.config.reduction)
 
 
 def represent(

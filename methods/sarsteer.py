@@ -8,9 +8,9 @@ The method in three moves:
    it, v_l = d_l - lambda U U^T d_l, so that safe questions are moved less;
 3. steering: every forward pass adds alpha v_l to the last position's output of every layer l.
 
-Symbols as in the paper: d_l, U, v_l, k, lambda, alpha. Hidden states are the layers' own outputs at
-the last prompt position, [hidden_size] a layer; the last layer's are taken before the final norm,
-which is where the vector is added.
+Symbols as in the paper: d_l, U, v_l, k, lambda, alpha; t, the task prompt of the authors' code.
+Hidden states are the layers' own outputs at the last prompt position, [hidden_size] a layer; the
+last layer's are taken before the final norm, which is where the vector is added.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ from greaves.align.method import (
     RunContext,
     register_method,
 )
+from greaves.align.needs import questions
 from greaves.align.parts.steering import Steering
+from greaves.align.training.prompts import TASK_PROMPT
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError, ModelError
+from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
-
-TASK_PROMPT = "Please generate detailed steps for the question in the audio."
-"""t: the task prompt of the authors' code, and of AIAH's audio-text mode."""
 
 REFUSAL = " I cannot assist with that."
 """What the user's text goes on with in the refused form of a question."""
@@ -144,8 +143,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
             DataError: the alignment data lacks harmful or safe questions.
             ModelError: the model is a black box, or lacks a layer that is to be steered.
         """
-        if data is None or not data.harmful or len(data.benign) < 2:
-            raise DataError("SARSteer needs harmful and at least two benign alignment questions")
+        data = questions(data, "SARSteer", benign=2)
         layers = self.config.layers or tuple(range(1, model.decoder_layers + 1))
         if max(layers) > model.decoder_layers:
             raise ModelError(

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.needs import questions
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids
 from greaves.align.training.fine_tuning import fine_tune
@@ -33,7 +34,6 @@ from greaves.align.training.objective import Example
 from greaves.align.training.own_responses import SPARE, Ids, own_responses
 from greaves.align.training.prompts import under_pool
 from greaves.base.conversation import Sampling
-from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
 
@@ -75,8 +75,7 @@ class SFTDeep(AlignmentMethod[SFTDeepConfig]):
             DataError: the alignment data lacks harmful or benign questions.
             ModelError: the model is a black box, or "I" is not one of its tokens.
         """
-        if data is None or not data.harmful or not data.benign:
-            raise DataError("SFT-Deep needs harmful and benign alignment data")
+        data = questions(data, "SFT-Deep")
         config = self.config
         beginnings = self._beginnings(model, data.harmful, context)
         sampling = Sampling(1, config.response_temperature, max_new_tokens=config.response_tokens)

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
+from greaves.align.needs import questions
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation
 from greaves.align.training.fine_tuning import fine_tune
@@ -25,7 +26,6 @@ from greaves.align.training.objective import Example
 from greaves.align.training.own_responses import SPARE, own_responses
 from greaves.align.training.prompts import under_pool
 from greaves.base.conversation import Sampling
-from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
 
@@ -55,8 +55,7 @@ class SFTShallowMirror(AlignmentMethod[SFTShallowConfig]):
             DataError: the alignment data lacks harmful or benign questions.
             ModelError: the model is a black box, or "I" is not one of its tokens.
         """
-        if data is None or not data.harmful or not data.benign:
-            raise DataError("SFT-Shallow needs harmful and benign alignment data")
+        data = questions(data, "SFT-Shallow")
         first = self._first_tokens(model, data, context)
         examples = self._examples([*data.harmful, *data.benign], first, context.seed)
         adapter, notes = fine_tune(model, examples, CROSS_ENTROPY, self.config, context)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.base.records import VANILLA
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 
 
-@register_method("vanilla")
+@register_method(VANILLA)
 class Vanilla(AlignmentMethod[MethodConfig]):
     """The model as released, no defence at all."""
 

@@ -1,1 +1,1 @@
-"""Tasks, one file a benchmark: what a model is asked."""
+"""Tasks, one file per benchmark: what a model is asked."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
 from greaves.data.imports.aiah_layout import QUESTIONS
+from greaves.data.tables import Rows
 from greaves.data.task import (
     Task,
     field,
@@ -33,40 +34,37 @@ FIGSTEP = "FigStep's SafeBench, its questions: MIT"
 
 
 class AIAH(Task):
-    """Base of AIAH's tasks: one kind of question in one mode."""
+    """Base of AIAH's tasks: one kind of question in one mode.
+
+    Attributes:
+        prompt: text of the user's turn, in which "{question}" stands for the question in words;
+            None where only the clip speaks.
+    """
 
     version = "1"
     benchmark = "aiah"
-    licence: ClassVar[str] = (
-        f"AIAH's repository: MIT; its clips: given out by the authors on request; {FIGSTEP}"
-    )
-    citation: ClassVar[str] = (
+    kind: ClassVar[Kind] = "harmful"
+    mode: ClassVar[Mode] = "audio-text"
+    licence = f"AIAH's repository: MIT; its clips: given out by the authors on request; {FIGSTEP}"
+    citation = (
         "Hao Yang, Lizhen Qu, Ehsan Shareghi, Gholamreza Haffari: Audio Is the Achilles' Heel: Red "
         "Teaming Audio Large Multimodal Models. NAACL 2025. arXiv:2410.23861"
     )
-    homepage: ClassVar[str] = "https://github.com/YangHao97/RedteamAudioLMMs"
-    layout: ClassVar[str] = (
-        "questions.jsonl, a line a question: {id, kind: harmful | benign, category, text, clip}, "
-        "clip a path in the folder; made by: greaves data import aiah SOURCE FOLDER"
+    homepage = "https://github.com/YangHao97/RedteamAudioLMMs"
+    layout = (
+        "questions.jsonl, one question per line: {id, kind: harmful | benign, category, text, "
+        "clip}, clip a path in the folder; made by: greaves data import aiah SOURCE FOLDER"
     )
-
-    def prompt(self, text: str) -> str | None:
-        """Text of the user's turn for the question `text`; None where only the clip speaks."""
-        return STEPS_PROMPT
+    prompt: ClassVar[str | None] = STEPS_PROMPT
 
     def questions(self, data: Path) -> list[Question]:
-        """See `Task.questions`."""
         path = data / QUESTIONS
-        rows = [(where, row) for where, row in read_json_lines(path) if self._kind(row, where)]
-        return self._asked(rows, data, path)
+        rows = read_json_lines(path)
+        own = [(where, row) for where, row in rows if kind_of(row, where) == self.kind]
+        return self._asked(own, data, path)
 
-    def _kind(self, row: dict[str, Any], where: str) -> bool:
-        return kind_of(row, where) == self.kind
-
-    def _asked(
-        self, rows: list[tuple[str, dict[str, Any]]], data: Path, path: Path
-    ) -> list[Question]:
-        """Questions of rows that have where they stand; their ids differ, their clips are there."""
+    def _asked(self, rows: Rows, data: Path, path: Path) -> list[Question]:
+        """Builds questions from (where, row) pairs; ids must be unique, clips must exist."""
         found: dict[str, Question] = {}
         for where, row in rows:
             name, text = field(row, "id", where), field(row, "text", where)
@@ -97,64 +95,41 @@ class AIAH(Task):
         return list(found.values())
 
     def _prompt_of(self, row: dict[str, Any], where: str, text: str) -> str | None:
-        return self.prompt(text)
+        return self.prompt.replace("{question}", text) if self.prompt else None
 
 
 @register_task("aiah-audio-text")
 class AudioText(AIAH):
     """ASR on spoken harmful questions beside "Please generate detailed steps ..."."""
 
-    name: ClassVar[str] = "aiah-audio-text"
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "audio-text"
-
 
 @register_task("aiah-text-only")
 class TextOnly(AIAH):
     """ASR on the same questions written out, no clip (AIAH setting 1, variant 2)."""
 
-    name: ClassVar[str] = "aiah-text-only"
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "text-only"
-
-    def prompt(self, text: str) -> str:
-        """The written question in front of the same request."""
-        return f"The audio content is: {text} {STEPS_PROMPT}"
+    mode = "text-only"
+    prompt = f"The audio content is: {{question}} {STEPS_PROMPT}"
 
 
 @register_task("aiah-plain-text")
 class PlainText(AIAH):
     """ASR on the same questions as they are written, nothing added (AIAH setting 1, variant 1)."""
 
-    name: ClassVar[str] = "aiah-plain-text"
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "text-only"
-
-    def prompt(self, text: str) -> str:
-        """The question, and nothing else."""
-        return text
+    mode = "text-only"
+    prompt = "{question}"
 
 
 @register_task("aiah-audio-only")
 class AudioOnly(AIAH):
     """ASR on spoken harmful questions with no text at all."""
 
-    name: ClassVar[str] = "aiah-audio-only"
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "audio-only"
-
-    def prompt(self, text: str) -> None:
-        """Nothing: the clip speaks for itself."""
-        return
+    mode = "audio-only"
+    prompt = None
 
 
 @register_task("aiah-over-rejection")
 class OverRejection(AIAH):
     """ORR on spoken benign questions beside "Please generate detailed steps ..."."""
 
-    name: ClassVar[str] = "aiah-over-rejection"
-    kind: ClassVar[Kind] = "benign"
-    mode: ClassVar[Mode] = "audio-text"
-    licence: ClassVar[str] = (
-        f"of your benign questions; SARSteer's safe twins: MIT, rewritten from {FIGSTEP}"
-    )
+    kind = "benign"
+    licence = f"of your benign questions; SARSteer's safe twins: MIT, rewritten from {FIGSTEP}"

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
-from greaves.base.records import Kind, Mode, Question
+from greaves.base.records import Question
 from greaves.data.imports.clip_facts import clip_facts
 from greaves.data.imports.distraction import Distraction, read_distraction
 from greaves.data.imports.made_clips import made_clip
@@ -35,37 +34,38 @@ from greaves.tasks.aiah import AIAH, AudioText, PlainText
 
 
 class Distracted(AIAH):
-    """Base of the three tasks."""
+    """Base of the three tasks.
 
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "audio-text"
-    layout: ClassVar[str] = (
+    Attributes:
+        deviation: standard deviation of the samples, full scale being 1; their mean is 0.
+    """
+
+    layout = (
         f"{AIAH.layout}; distraction.json {{seconds, seed}} for clips other than 2 s under seed 0"
     )
+    deviation: ClassVar[float]
 
     def questions(self, data: Path) -> list[Question]:
-        """See `Task.questions`; the clips are made here and lie in the cache."""
         settings = read_distraction(data)
         level = self.level(data)
         mean, deviation = level
         # N(0, 0) is silence, the same for all questions.
         noise = f"noise from N({mean:g}, {deviation:g}^2), seed {settings.seed}"
-        about = f"{settings.seconds:g} s of {noise if deviation else 'silence'}"
+        own = {
+            "task": self.name,
+            "task_version": self.version,
+            "mode": self.mode,
+            "about": f"{settings.seconds:g} s of {noise if deviation else 'silence'}",
+        }
         found: list[Question] = []
         for plain in PlainText().questions(data):
-            own = {
-                "task": self.name,
-                "task_version": self.version,
-                "mode": self.mode,
-                "clip": str(made_clip(self._samples(plain.id, settings, level), SAMPLE_RATE)),
-                "about": about,
-            }
-            found.append(plain.model_copy(update=own))
+            clip = made_clip(self._samples(plain.id, settings, level), SAMPLE_RATE)
+            found.append(plain.model_copy(update={**own, "clip": str(clip)}))
         return found
 
-    @abstractmethod
     def level(self, data: Path) -> tuple[float, float]:
-        """Mean and standard deviation of the samples, full scale being 1."""
+        """Mean and standard deviation of the samples for the questions of a data folder."""
+        return 0.0, self.deviation
 
     def _samples(
         self, question: str, settings: Distraction, level: tuple[float, float]
@@ -82,29 +82,19 @@ class Distracted(AIAH):
 class Silence(Distracted):
     """ASR on harmful questions in writing beside silence (AIAH setting 2)."""
 
-    name: ClassVar[str] = "aiah-silence"
-
-    def level(self, data: Path) -> tuple[float, float]:
-        """Nothing but zeros."""
-        return 0.0, 0.0
+    deviation = 0.0
 
 
 @register_task("aiah-noise")
 class Noise(Distracted):
     """ASR on harmful questions in writing beside noise from N(0, 1) (AIAH setting 2)."""
 
-    name: ClassVar[str] = "aiah-noise"
-
-    def level(self, data: Path) -> tuple[float, float]:
-        """The standard normal distribution."""
-        return 0.0, 1.0
+    deviation = 1.0
 
 
 @register_task("aiah-matched-noise")
 class MatchedNoise(Distracted):
     """ASR on harmful questions in writing beside noise as loud as the harmful clips (setting 2)."""
-
-    name: ClassVar[str] = "aiah-matched-noise"
 
     def level(self, data: Path) -> tuple[float, float]:
         """Mean and standard deviation over all samples of the harmful clips."""

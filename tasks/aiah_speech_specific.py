@@ -8,10 +8,10 @@ clips come from the authors' own files and from nowhere else: they are not made 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.base.records import Kind, Mode, Question
+from greaves.base.records import Question
 from greaves.data.imports.aiah_layout import SPEECH_SPECIFIC
 from greaves.data.task import field, read_json_lines, register_task
 from greaves.tasks.aiah import AIAH
@@ -21,21 +21,17 @@ from greaves.tasks.aiah import AIAH
 class SpeechSpecific(AIAH):
     """ASR on harmful words spelled out in the clip (AIAH setting 3; the authors' files only)."""
 
-    name: ClassVar[str] = "aiah-speech-specific"
-    kind: ClassVar[Kind] = "harmful"
-    mode: ClassVar[Mode] = "audio-text"
-    licence: ClassVar[str] = (
+    licence = (
         "AIAH's repository: MIT; its clips and prompts: given out by the authors on request; "
         "questions of PAIR: MIT"
     )
-    layout: ClassVar[str] = (
-        f"{SPEECH_SPECIFIC}, a line a question: {{id, category, text, prompt, clip}}, text being "
-        "the question in words, prompt the text beside the clip; made by: greaves data import aiah "
-        "SOURCE FOLDER --speech-specific FILE"
+    layout = (
+        f"{SPEECH_SPECIFIC}, one question per line: {{id, category, text, prompt, clip}}, text "
+        "being the question in words, prompt the text beside the clip; made by: greaves data "
+        "import aiah SOURCE FOLDER --speech-specific FILE"
     )
 
     def questions(self, data: Path) -> list[Question]:
-        """See `Task.questions`."""
         path = data / SPEECH_SPECIFIC
         if not path.is_file():
             raise DataError(

@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import yaml
+from durations import LONGEST, SLOW
 from small_folders import copy_pairs, copy_questions
 
 
@@ -98,10 +99,15 @@ def greaves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     return call
 
 
-LONGEST = ("test_cluster.py", "test_processes.py", "test_methods.py", "test_sft.py")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that workers that run side by side end together."""
+    """Marks tests of slow files; the longest files first, so that workers end together."""
+    tests = Path(__file__).parent
     place = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+    def name(item: pytest.Item) -> str:
+        return item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
+
+    for item in items:
+        if name(item) in SLOW:
+            item.add_marker("slow")
+    items.sort(key=lambda item: place.get(name(item), len(LONGEST)))

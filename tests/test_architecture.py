@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from durations import SLOW
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +21,15 @@ LEADERBOARD_ROOMS = (
 
 LOOSE = {"__init__.py", "__main__.py", "py.typed"}
 """What may lie at the root of the suite."""
+
+CROSSING = {"faults", "hostile", "front_door", "helpers", "plugin_package"}
+"""Folders of tests that belong to no room: what they test runs through several."""
+
+OF_THE_REPOSITORY = {"conftest.py", "test_architecture.py", "test_supply.py", "test_wheel.py"}
+"""What may lie at the root of the tests."""
+
+MODULE_LINES = 400
+FUNCTION_LINES = 80
 
 FOLDERS = {
     "suite": "greaves",
@@ -124,6 +134,40 @@ def loose(root: Path) -> list[str]:
     )
 
 
+def misplaced(root: Path) -> list[str]:
+    """Test modules that stand in no folder named after a room."""
+    rooms = {*ROOMS, "tasks", "methods"}
+    found = []
+    for path in (root / "tests").rglob("*.py"):
+        folders = path.relative_to(root / "tests").parts[:-1]
+        if not folders:
+            right = path.name in OF_THE_REPOSITORY
+        elif folders[0] == "leaderboards":
+            right = folders[1:] != () and folders[1] in LEADERBOARD_ROOMS
+        else:
+            right = folders[0] in rooms | CROSSING
+        if not right:
+            found.append(str(path.relative_to(root)))
+    return sorted(found)
+
+
+def too_long(root: Path) -> list[str]:
+    """Modules and functions, docstrings included, that have more lines than ours may have."""
+    found = []
+    for path in modules(root).values():
+        text = path.read_text(encoding="utf-8")
+        name = str(path.relative_to(root))
+        if text.count("\n") > MODULE_LINES:
+            found.append(name)
+        found += [
+            f"{name}: {node.name}"
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
+        ]
+    return sorted(found)
+
+
 def test_a_room_imports_only_rooms_above_it() -> None:
     assert upward(graph(ROOT)) == []
 
@@ -146,6 +190,23 @@ def test_only_one_room_imports_lm_eval() -> None:
         if any(f"{name}.".startswith("lm_eval.") for name in imports(path))
     }
     assert found == {"suite/answer/lm_eval"}
+
+
+def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
+    assert misplaced(ROOT) == []
+
+
+def test_every_room_has_tests_that_are_quick() -> None:
+    tests = ROOT / "tests"
+    assert [name for name in SLOW if not (tests / name).is_file()] == []
+    slow = {tests / name for name in SLOW}
+    rooms = [*(name for name in ROOMS if (ROOT / "suite" / name).is_dir()), "tasks", "methods"]
+    rooms += [f"leaderboards/{name}" for name in LEADERBOARD_ROOMS]
+    assert [room for room in rooms if not {*(tests / room).rglob("test_*.py")} - slow] == []
+
+
+def test_no_module_and_no_function_is_long() -> None:
+    assert too_long(ROOT) == []
 
 
 @pytest.fixture
@@ -193,3 +254,24 @@ def test_a_planted_module_outside_of_a_room_is_found(planted: Path) -> None:
     assert loose(planted) == ["helpers.py", "misc"]
     with pytest.raises(ValueError):
         place("greaves.misc.more")
+
+
+def test_a_planted_test_outside_of_a_room_is_found(planted: Path) -> None:
+    for name in ("base/test_a.py", "leaderboards/board/test_b.py", "test_wheel.py"):
+        (planted / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        (planted / "tests" / name).write_text("")
+    assert misplaced(planted) == []
+    wrong = ["tests/leaderboards/test_d.py", "tests/misc/test_c.py", "tests/test_e.py"]
+    for name in wrong:
+        (planted / name).parent.mkdir(exist_ok=True)
+        (planted / name).write_text("")
+    assert misplaced(planted) == wrong
+
+
+def test_a_planted_long_module_or_function_is_found(planted: Path) -> None:
+    base = planted / "suite" / "base"
+    body = "    pass\n" * (FUNCTION_LINES - 1)
+    (base / "store.py").write_text(f"def just():\n{body}" + "\n" * (MODULE_LINES - FUNCTION_LINES))
+    assert too_long(planted) == []
+    (base / "store.py").write_text(f"async def one():\n{body}    pass\n" + "\n" * MODULE_LINES)
+    assert too_long(planted) == ["suite/base/store.py", "suite/base/store.py: one"]

@@ -19,20 +19,34 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 LIMIT = 30e6
 
-QUESTION = """
+SESSION = """
 import sys, json, greaves, greaves.methods, greaves.tasks, greaves.leaderboards
-from greaves.data.folders import data_folder
-from greaves.answer.keys import conversation_of
-from greaves.models.contract import Sampling
-from greaves.base.registry import models, tasks
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from greaves.base.conversation import Sampling, conversation_of
+from greaves.commands import cli
+from greaves.data.folders import data_folder
+from greaves.data.task import TASKS
+from greaves.models.contract import MODELS
 
-[question, *_] = tasks.get("aiah-audio-text")().questions(data_folder("pocket", "aiah", Path()))
-model = models.get("pocket")()
+def listed(kind):
+    sys.argv = ["greaves", kind, "--json"]
+    with redirect_stdout(StringIO()) as said:
+        try:
+            cli.main()
+        except SystemExit as stop:
+            assert not stop.code
+    return [row["name"] for row in json.loads(said.getvalue())]
+
+found = {kind: listed(kind) for kind in ("methods", "recipes")}
+[question, *_] = TASKS.get("aiah-audio-text")().questions(data_folder("pocket", "aiah", Path()))
+model = MODELS.get("pocket")()
 [[answer]] = model.respond([conversation_of(question)], Sampling(max_new_tokens=8), [[0]])
 loaded = [module.__file__ for name, module in sys.modules.items() if name.startswith("greaves")]
-print(json.dumps({"answer": answer.text, "clip": question.clip, "loaded": loaded}))
+print(json.dumps({**found, "answer": answer.text, "clip": question.clip, "loaded": loaded}))
 """
+"""Two commands and a question in one process, which imports everything once."""
 
 
 def sources() -> list[Path]:
@@ -120,10 +134,12 @@ def test_the_wheel_is_small_and_carries_its_licence(wheel: Path) -> None:
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
 
 
-def test_installed_alone_it_answers_a_question_from_its_own_files(
+def test_installed_alone_it_lists_and_answers_from_its_own_files(
     python: Path, tmp_path: Path
 ) -> None:
-    found = json.loads(run(tmp_path, python, "-c", QUESTION).splitlines()[-1])
+    found = json.loads(run(tmp_path, python, "-c", SESSION).splitlines()[-1])
+    assert {"vanilla", "rrs"} <= set(found["methods"])
+    assert "pocket" in found["recipes"]
     own = python.parent.parent
     assert isinstance(found["answer"], str)
     assert Path(found["clip"]).is_relative_to(own)
@@ -131,13 +147,8 @@ def test_installed_alone_it_answers_a_question_from_its_own_files(
     assert [path for path in found["loaded"] if not Path(path).is_relative_to(own)] == []
 
 
-def test_installed_alone_its_commands_work(python: Path, tmp_path: Path) -> None:
+def test_installed_alone_its_command_works(python: Path, tmp_path: Path) -> None:
     greaves = python.with_name("greaves")
-    methods = json.loads(run(tmp_path, greaves, "methods", "--json"))
-    assert {"vanilla", "rrs"} <= {row["name"] for row in methods}
-    assert "pocket" in {
-        row["name"] for row in json.loads(run(tmp_path, greaves, "recipes", "--json"))
-    }
     assert "leaderboard" in run(tmp_path, greaves, "--help")
     cells = json.loads(run(tmp_path, greaves, "run", "pocket", "--dry-run", "--json"))
     assert {cell["method"] for cell in cells} >= {"vanilla", "rrs"}

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from rich.box import SIMPLE_HEAD
@@ -15,10 +16,9 @@ from rich.text import Text
 
 from greaves.base.records import Verdict
 from greaves.base.text import csv_cell, printable
-from greaves.leaderboards.estimate import metrics, statistics
-from greaves.leaderboards.estimate.metrics import LEVELS, Metric
-from greaves.leaderboards.estimate.statistics import DEFAULT_SEED, Estimate
-from greaves.leaderboards.read.slices import VANILLA, value_of
+from greaves.leaderboards.estimate.metric import Level, levels_of, metric_of
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
+from greaves.leaderboards.read.slices import VANILLA, TaskKey
 
 
 class CategoryRow(BaseModel):
@@ -37,12 +37,22 @@ class CategoryRow(BaseModel):
     task: str
     category: str
     method: str
-    metric: Metric
+    metric: str
     value: float | None
     low: float | None
     high: float | None
     n_questions: int
     n_unscored: int
+
+
+class _Column(NamedTuple):
+    """One metric of one task, by one judge."""
+
+    judge: str
+    model: str
+    task: str
+    order: float
+    metric: str
 
 
 def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> list[CategoryRow]:
@@ -54,37 +64,40 @@ def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> lis
         verdicts: of a run.
         seed: of the bootstrap.
     """
-    found: dict[tuple[str, str, str, str, bool, str], dict[str, list[float]]] = {}
-    kinds: dict[str, Metric] = {}
+    found: dict[tuple[_Column, str, bool, str], dict[str, list[float | None]]] = {}
+    levels: dict[TaskKey, list[Level]] = {}
     for one in verdicts:
         if one.category:
-            method = (one.method != VANILLA, one.method)
-            place = (one.judge, one.model, one.task, one.category, *method)
-            found.setdefault(place, {}).setdefault(one.question_id, []).append(value_of(one))
-            kinds[one.task] = LEVELS[one.kind]
-    categories: dict[tuple[str, str, str], set[str]] = {}
-    for judge, model, task, category, *_ in found:
-        categories.setdefault((judge, model, task), set()).add(category)
+            key = TaskKey(one.kind, one.mode, one.task)
+            if key not in levels:
+                levels[key] = levels_of(key)
+            for level in levels[key]:
+                place = _Column(one.judge, one.model, one.task, level.order, level.name)
+                method = (one.category, one.method != VANILLA, one.method)
+                questions = found.setdefault((place, *method), {})
+                questions.setdefault(one.question_id, []).append(level.value(one))
+    known = {level.name: level for own in levels.values() for level in own}
+    categories: dict[_Column, set[str]] = {}
+    for place, category, *_ in found:
+        categories.setdefault(place, set()).add(category)
     return [
-        _row(place, kinds[place[2]], questions, seed)
-        for place, questions in sorted(found.items())
-        if len(categories[place[:3]]) > 1
+        _row(known[place.metric], place, category, method, questions, seed)
+        for (place, category, _, method), questions in sorted(found.items())
+        if len(categories[place]) > 1
     ]
 
 
 def _row(
-    place: tuple[str, str, str, str, bool, str],
-    metric: Metric,
-    questions: dict[str, list[float]],
+    level: Level,
+    place: _Column,
+    category: str,
+    method: str,
+    questions: dict[str, list[float | None]],
     seed: int,
 ) -> CategoryRow:
-    judge, model, task, category, _, method = place
-    scored = [[value for value in each if not math.isnan(value)] for each in questions.values()]
+    scored = [[value for value in each if value is not None] for each in questions.values()]
     means = [math.fsum(each) / len(each) for each in scored if each]
-    estimate = Estimate(math.nan, math.nan, math.nan)
-    if means:
-        estimator = statistics.score if metric == "hs" else statistics.rate
-        estimate = estimator(means, seed=seed).times(metrics.unit(metric))
+    estimate = level.estimate(means, seed)
     known = {
         name: None if math.isnan(number) else number
         for name, number in (
@@ -92,12 +105,12 @@ def _row(
         )
     }  # fmt: skip
     return CategoryRow(
-        judge=judge,
-        model=model,
-        task=task,
+        judge=place.judge,
+        model=place.model,
+        task=place.task,
         category=category,
         method=method,
-        metric=metric,
+        metric=level.name,
         n_questions=len(means),
         n_unscored=sum(map(len, questions.values())) - sum(map(len, scored)),
         **known,
@@ -115,13 +128,13 @@ def as_csv(rows: Sequence[CategoryRow]) -> str:
 
 
 def show(rows: Sequence[CategoryRow], to: Console) -> None:
-    """One table a judge, model and task: a line a category, a column a method."""
-    places = dict.fromkeys((row.judge, row.model, row.task) for row in rows)
+    """One table per judge, model, task and metric: a line per category, a column per method."""
+    places = dict.fromkeys((row.judge, row.model, row.task, row.metric) for row in rows)
     for place in places:
-        own = [row for row in rows if (row.judge, row.model, row.task) == place]
-        judge, model, task = map(printable, place)
-        metric = metrics.name(own[0].metric)
-        to.print(Text(f"{metric} by category: {model}, {task}, judge {judge}"), soft_wrap=True)
+        own = [row for row in rows if (row.judge, row.model, row.task, row.metric) == place]
+        judge, model, task = map(printable, place[:3])
+        title = metric_of(place[3]).title
+        to.print(Text(f"{title} by category: {model}, {task}, judge {judge}"), soft_wrap=True)
         to.print(_table(own))
 
 
@@ -141,8 +154,8 @@ def _table(rows: Sequence[CategoryRow]) -> Table:
 
 
 def _number(row: CategoryRow | None) -> str:
-    if row is None or row.value is None:
+    if row is None or row.value is None or row.low is None or row.high is None:
         return "-"
-    digits = 2 if row.metric == "hs" else 1
+    value, low, high = map(metric_of(row.metric).printed, (row.value, row.low, row.high))
     left = f"\n{row.n_unscored} unscored" if row.n_unscored else ""
-    return f"{row.value:.{digits}f}\n[{row.low:.{digits}f}, {row.high:.{digits}f}]{left}"
+    return f"{value}\n[{low}, {high}]{left}"

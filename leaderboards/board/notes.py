@@ -7,8 +7,9 @@ from typing import Any
 
 from greaves.align.stress.names import unstressed
 from greaves.base.records import Verdict
-from greaves.leaderboards.estimate.metrics import LEVELS, unit
-from greaves.leaderboards.read.slices import VANILLA, Slice, by_model, nsi_tasks, sort_verdicts
+from greaves.leaderboards.estimate.metric import METRICS, levels_of
+from greaves.leaderboards.estimate.net import nsi_tasks
+from greaves.leaderboards.read.slices import VANILLA, Slice, by_model, sort_verdicts
 
 ENOUGH = 10
 """Below this many questions a nominal 95 % interval was seen to cover 88 % (simulated, ASR .30)."""
@@ -35,6 +36,7 @@ def notes_on(slices: list[Slice]) -> list[str]:
         *_bounds(slices),
         *_degenerate(slices),
         *_without_nsi(slices),
+        *(f"Metric {name} could not be loaded: {why}" for name, why in METRICS.broken().items()),
     ]
 
 
@@ -112,15 +114,16 @@ def _bounds(slices: list[Slice]) -> list[str]:
     """Worst and best case of every slice with unscored responses, whatever those really were."""
     lines = []
     for one in slices:
-        responses, unscored = one.counts()
-        if unscored:
-            metric = LEVELS[one.key.kind]
-            ends = sorted(unit(metric) * end for end in one.cases())
-            lines.append(
-                f"{one.model}, {one.method}, {one.key.task}: {unscored} of {responses} responses "
-                f"unscored by {one.judge}; {metric.upper()} between {ends[0]:.2f} and "
-                f"{ends[1]:.2f}, whatever they were"
-            )
+        for metric in levels_of(one.key):
+            own = metric.of(one)
+            responses, unscored = own.counts()
+            if unscored:
+                low, high = sorted(metric.cases(own))
+                lines.append(
+                    f"{one.model}, {one.method}, {one.key.task}: {unscored} of {responses} "
+                    f"responses unscored by {one.judge}; {metric.title} between {low:.2f} and "
+                    f"{high:.2f}, whatever they were"
+                )
     return lines
 
 

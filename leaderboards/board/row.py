@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from statistics import stdev
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from greaves.base.records import Mode
-from greaves.leaderboards.estimate.metrics import Metric
+from greaves.leaderboards.estimate.metric import Level, Measured, Metric, metric_of
+from greaves.leaderboards.read.slices import TaskKey
 
 
 class Row(BaseModel):
@@ -16,7 +20,8 @@ class Row(BaseModel):
     Attributes:
         task: task the metric was measured on; for NSI the harmful one; None for Avg. NSI.
         mode: mode of that task; None for Avg. NSI.
-        value: asr, orr in percent; nsi, avg_nsi in percentage points; hs on 0-10. None: no data.
+        metric: name of the metric (see `greaves.leaderboards.estimate.metric`).
+        value: in the metric's unit (percent, percentage points, score); None: no data.
         low: lower end of the 95 % interval over questions.
         high: upper end.
         n_questions: questions the value rests on (for NSI paired with vanilla, harmful and benign;
@@ -47,7 +52,7 @@ class Row(BaseModel):
     method: str
     task: str | None
     mode: Mode | None
-    metric: Metric
+    metric: str
     value: float | None
     low: float | None
     high: float | None
@@ -74,3 +79,45 @@ class Row(BaseModel):
     @classmethod
     def _no_nan(cls, number: float | None) -> float | None:
         return None if number is None or math.isnan(number) else number
+
+    @classmethod
+    def of(cls, metric: Metric, found: Measured, label: str) -> Self:
+        """The row of what a metric came to."""
+        first = found.slices[0]
+        counts = [one.counts() for one in found.slices]
+        worst, best = found.cases or (None, None)
+        further = found.any_response
+        return cls(
+            model=first.model,
+            method=first.method,
+            task=None if found.over_modes else first.key.task,
+            mode=None if found.over_modes else first.key.mode,
+            metric=metric.name,
+            value=found.estimate.value,
+            low=found.estimate.low,
+            high=found.estimate.high,
+            n_questions=found.n_questions,
+            n_responses=sum(responses for responses, _ in counts),
+            n_unscored=sum(unscored for _, unscored in counts),
+            judge=first.judge,
+            seeds=sorted({each for one in found.slices for each in one.seeds}),
+            per_seed={str(each): value for each, value in found.per_seed.items()},
+            label=label,
+            any_value=further.value if further else None,
+            any_low=further.low if further else None,
+            any_high=further.high if further else None,
+            worst_case=worst,
+            best_case=best,
+            seed_sd=stdev(found.per_seed.values()) if len(found.per_seed) > 1 else None,
+        )
+
+
+def task_keys(rows: Iterable[Row]) -> set[TaskKey]:
+    """The tasks of rows whose metric tells the kind of their questions."""
+    found = set()
+    for row in rows:
+        metric = metric_of(row.metric)
+        level = getattr(metric, "base", metric)
+        if isinstance(level, Level) and row.mode and row.task:
+            found.add(TaskKey(level.kind, row.mode, row.task))
+    return found

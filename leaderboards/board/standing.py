@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from greaves.base.records import Mode
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate.contrasts import Contrast, Parts, contrasts, interval
-from greaves.leaderboards.estimate.metrics import Metric, advantage, name
+from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.statistics import Estimate
 
 LEVEL = 0.05
@@ -43,7 +43,7 @@ class AgainstBest(BaseModel):
 
     judge: str
     model: str
-    metric: Metric
+    metric: str
     task: str | None
     mode: Mode | None
     best: str
@@ -71,10 +71,11 @@ def stand(
         The rows with rank, rank interval and distance from the best, and the tests against it.
         Rows without a value, and a row alone, come back as they are.
     """
-    values = {row.method: advantage(row.metric, row.value) for row in rows if row.value is not None}
+    metric = metric_of(rows[0].metric)
+    values = {row.method: metric.advantage(row.value) for row in rows if row.value is not None}
     if len(values) < 2:
         return list(rows), []
-    metric, best = rows[0].metric, max(values, key=lambda name: values[name])
+    best = max(values, key=lambda name: values[name])
     pairs = contrasts(metric, {name: parts[name] for name in values}, seed=seed)
     against: dict[str, dict[str, Contrast]] = {}
     for one in pairs:
@@ -99,9 +100,8 @@ def detectable_differences(tests: Iterable[AgainstBest]) -> list[str]:
     spans: dict[tuple[str, str], dict[str, list[float]]] = {}
     for test in tests:
         if test.detectable is not None:
-            spans.setdefault((test.model, test.judge), {}).setdefault(name(test.metric), []).append(
-                test.detectable
-            )
+            columns = spans.setdefault((test.model, test.judge), {})
+            columns.setdefault(metric_of(test.metric).title, []).append(test.detectable)
     return [
         f"{model}, {judge}: smallest paired difference found with 80 % power (one test at 5 %): "
         + ", ".join(f"{column} {_span(found)}" for column, found in columns.items())

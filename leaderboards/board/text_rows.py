@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from greaves.answer.text_scoring import current_columns
-from greaves.answer.text_tasks import TextColumn
+from greaves.answer.text_tasks import TextColumn, current_columns
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import statistics
-from greaves.leaderboards.estimate.metrics import PERCENT, Metric
+from greaves.leaderboards.estimate.metric import PERCENT
 from greaves.leaderboards.estimate.statistics import (
     CONFIDENCE,
     DEFAULT_SEED,
@@ -147,7 +146,7 @@ def _level(one: _Answers, share: bool, label: str, seed: int) -> Row:
         per_seed = {each: PERCENT * value for each, value in per_seed.items()}
     else:
         estimate = _weighted(list(means.values()), [one.weights[place] for place in means], seed)
-    metric: Metric = "text" if share else "text_raw"
+    metric = "text" if share else "text_raw"
     return _row(one, metric, estimate, len(means), per_seed, label)
 
 
@@ -158,16 +157,16 @@ def _change(one: _Answers, vanilla: _Answers, share: bool, label: str, seed: int
         return []
     differences = [ours[place] - theirs[place] for place in shared]
     if share:
-        estimate = statistics.difference(differences, seed=seed).times(PERCENT)
+        estimate = statistics.average(differences, (-1.0, 1.0), seed=seed).times(PERCENT)
     else:
         estimate = _weighted(differences, [one.weights[place] for place in shared], seed)
-    metric: Metric = "text_change" if share else "text_raw_change"
+    metric = "text_change" if share else "text_raw_change"
     return [_row(one, metric, estimate, len(shared), {}, label)]
 
 
 def _row(
     one: _Answers,
-    metric: Metric,
+    metric: str,
     estimate: Estimate,
     documents: int,
     per_seed: dict[str, float],

@@ -18,6 +18,7 @@ from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.standing import LEVEL
 from greaves.leaderboards.compare import comparison
 from greaves.leaderboards.compare.comparison import Change, Comparison
+from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.read.run_slices import shown_verdicts
 from greaves.leaderboards.show import terminal
 from greaves.leaderboards.show.render import printable, rounded
@@ -68,16 +69,15 @@ def _table(title: str, changes: list[Change]) -> Table:
     for name in ("A", "B", "B - A", "95 % interval", "p", "p Holm", "questions"):
         table.add_column(name, justify="right")
     for one in changes:
-        name = "Avg. NSI" if one.metric == "avg_nsi" else f"{one.metric.upper()} {one.task}"
-        digits = 2 if one.metric == "hs" else 1
-        levels = [
-            "-" if value is None else f"{value:z.{digits}f}" for value in (one.value_a, one.value_b)
-        ]
+        metric = metric_of(one.metric)
+        name = f"{metric.title} {one.task}" if one.task else metric.title
+        values = (one.value_a, one.value_b)
+        levels = ["-" if each is None else metric.printed(each) for each in values]
         table.add_row(
             Text(printable(name)),
             *levels,
-            Text(f"{one.difference:+z.{digits}f}", style="bold" if one.p_holm < LEVEL else ""),
-            Text(f"[{one.low:z.{digits}f}, {one.high:z.{digits}f}]"),
+            Text(metric.printed(one.difference, "+"), style="bold" if one.p_holm < LEVEL else ""),
+            Text(f"[{metric.printed(one.low)}, {metric.printed(one.high)}]"),
             _p(one.p),
             _p(one.p_holm),
             str(one.n_questions),
@@ -105,9 +105,10 @@ def _legend(found: Comparison) -> list[str]:
         f"on 0-10 (higher is better). p: sign-flip test; Holm over {len(found.changes)} changes."
     ]
     if unsure:
+        named = [(one.task or metric_of(one.metric).title, one.detectable) for one in unsure]
         lines.append(
             "Not shown to differ is not shown to be equal; with 80 % power these questions show: "
-            + ", ".join(f"{one.task or 'Avg. NSI'} {one.detectable:.1f}" for one in unsure)
+            + ", ".join(f"{name} {detectable:.1f}" for name, detectable in named)
         )
     return lines
 

@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.base.records import Verdict
 from greaves.leaderboards.estimate import statistics
-from greaves.leaderboards.estimate.metrics import PERCENT
+from greaves.leaderboards.estimate.metric import PERCENT
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
-from greaves.leaderboards.read.slices import value_of
 
 TOGETHER = "*"
 """Stands for the names of judges where all of them are taken together."""
@@ -173,7 +172,7 @@ def _said(verdict: Verdict | None, counted: bool) -> str | None:
         return None
     if not counted:
         return verdict.outcome
-    return "counts" if value_of(verdict) else "does not count"
+    return "counts" if verdict.value else "does not count"
 
 
 def _first(row: Sequence[Verdict | None]) -> Verdict:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from greaves.base.errors import GreavesError
-from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.row import Row, task_keys
 from greaves.leaderboards.compare.papers import (
     Column,
     Figure,
@@ -16,8 +16,9 @@ from greaves.leaderboards.compare.papers import (
     rrs_tables,
     sarsteer_figures,
 )
-from greaves.leaderboards.estimate.metrics import HS_TASK, LEVELS, Metric, is_durability
-from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
+from greaves.leaderboards.estimate.metric import metric_of
+from greaves.leaderboards.estimate.metrics.hs import HS_TASK
+from greaves.leaderboards.estimate.net import nsi_tasks
 from greaves.leaderboards.show import wide
 
 PAPER, OURS = "paper", "this run"
@@ -27,8 +28,6 @@ SAID = (
     f"question); {wide.LIKE_BEST}: within noise of the best by these, which err on the wide side."
 )
 WARNING = "Judge, clips and questions of a run differ from the paper's; compare shapes, not digits."
-
-_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
 
 
 class Kept(NamedTuple):
@@ -97,7 +96,7 @@ def sarsteer() -> str:
 
 def title(column: Column) -> str:
     """As it heads a column, e.g. "ASR audio-text"."""
-    name = "Avg. NSI" if column.metric == "avg_nsi" else column.metric.upper()
+    name = metric_of(column.metric).title
     return f"{name} {column.mode}" if column.mode else name
 
 
@@ -156,19 +155,14 @@ _Ours = Mapping[tuple[str, str], Mapping[Column, Row]]
 
 def _ours(rows: Sequence[Row]) -> _Ours:
     """(model, method) -> column -> the run's row on the task that enters NSI, before any stress."""
-    rows = [row for row in rows if not is_durability(row.metric)]
-    tasks = {
-        TaskKey(_KIND_OF[row.metric], row.mode, row.task)
-        for row in rows
-        if row.metric in _KIND_OF and row.mode and row.task
-    }
-    harmful, benign = nsi_tasks(tasks)
-    entering = {*harmful.values(), benign, None}
+    rows = [row for row in rows if not metric_of(row.metric).stressed]
+    harmful, benign = nsi_tasks(task_keys(rows))
+    entering = {*harmful.values(), benign, HS_TASK, None}
     found: dict[tuple[str, str], dict[Column, Row]] = {}
     for row in rows:
-        by_mode: Sequence[Metric] = ("asr", "nsi")
-        if row.task in entering or (row.metric == "hs" and row.task == HS_TASK):
-            column = Column(row.metric, row.mode if row.metric in by_mode else None)
+        if row.task in entering:
+            by_mode = metric_of(row.metric).by_mode
+            column = Column(row.metric, row.mode if by_mode else None)
             taken = found.setdefault((row.model, row.method), {}).setdefault(column, row)
             if taken.judge != row.judge:
                 raise GreavesError(

@@ -11,18 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Outcome, Verdict
-from greaves.leaderboards.estimate import net
-from greaves.leaderboards.estimate.contrasts import (
-    Parts,
-    contrasts,
-    interval,
-    level_parts,
-    net_parts,
-)
-from greaves.leaderboards.estimate.metrics import LEVELS, Metric, unit
+from greaves.leaderboards.board.table import answered
+from greaves.leaderboards.estimate.contrasts import contrasts, interval
+from greaves.leaderboards.estimate.metric import Metric, metrics
+from greaves.leaderboards.estimate.net import nsi_tasks
+from greaves.leaderboards.estimate.paired import Parts
 from greaves.leaderboards.estimate.permutation import holm
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
-from greaves.leaderboards.read.slices import Slice, nsi_tasks, sort_verdicts
+from greaves.leaderboards.read.slices import Slice, sort_verdicts
 
 Cell = tuple[str, str]
 """Model and method; training seeds are pooled question by question."""
@@ -63,7 +59,7 @@ class Change(BaseModel):
     judge: str
     cell_a: str
     cell_b: str
-    metric: Metric
+    metric: str
     task: str | None
     value_a: float | None
     value_b: float | None
@@ -173,39 +169,42 @@ def _cell(run: Sequence[Verdict], cell: Cell) -> list[Verdict]:
 
 def _changes(first: Sequence[Verdict], second: Sequence[Verdict], seed: int) -> list[Change]:
     """Every metric of one cell under one judge, p not yet adjusted."""
-    slices = [{one.key.task: one for one in sort_verdicts(run)} for run in (first, second)]
-    found: list[Change] = []
-    for task, one in slices[0].items():
-        if task in slices[1]:
-            metric, parts = LEVELS[one.key.kind], [level_parts(side[task]) for side in slices]
-            flips = [] if metric == "hs" else _flips(first, second, task)
-            found += _change(metric, one, slices[1][task], parts, seed, flips)
-    tasks = nsi_tasks(one.key for side in slices for one in side.values())
-    sides = [net.side(list(side.values()), tasks) for side in slices]
-    modes = [mode for mode in sides[0].harmful if mode in sides[1].harmful]
-    if modes and sides[0].benign and sides[1].benign:
-        parts = [net_parts(side, modes) for side in sides]
-        one, other = (side.harmful[modes[0]] for side in sides)
-        found += _change("avg_nsi", one, other, parts, seed, [])
-    return found
+    slices = [sort_verdicts(run) for run in (first, second)]
+    tasks = nsi_tasks(one.key for side in slices for one in side)
+    sides = [answered(side, tasks).values() for side in slices]
+    found = [
+        (metric, both, parts)
+        for one, other in zip(*sides, strict=False)  # one method each, or none by this judge
+        for metric in metrics()
+        for both, parts in metric.compared(one, other)
+    ]
+    found.sort(key=lambda item: (len(item[2][0]) > 1, item[1][0].order, item[0].order))
+    changes = []
+    for metric, both, parts in found:
+        flips = _flips(first, second, both[0].key.task) if metric.flips else []
+        changes += _change(metric, both, parts, seed, flips)
+    return changes
 
 
 def _change(
-    metric: Metric, one: Slice, other: Slice, parts: Sequence[Parts], seed: int, flips: list[Flip]
+    metric: Metric, both: Sequence[Slice], parts: Sequence[Parts], seed: int, flips: list[Flip]
 ) -> list[Change]:
+    """The change, or nothing where the runs share no scored question."""
     (pair,) = contrasts(metric, {"b": parts[1], "a": parts[0]}, seed=seed)
     if not pair.n_questions:
         return []
     estimate = interval(metric, parts[1], parts[0], seed=seed)
+    one, other = both
+    alone = len(parts[0]) == 1
     return [
         Change(
             judge=one.judge,
             cell_a=f"{one.model}/{one.method}",
             cell_b=f"{other.model}/{other.method}",
-            metric=metric,
-            task=None if metric == "avg_nsi" else one.key.task,
-            value_a=None if metric == "avg_nsi" else _value(metric, parts[0], parts[1]),
-            value_b=None if metric == "avg_nsi" else _value(metric, parts[1], parts[0]),
+            metric=metric.name,
+            task=one.key.task if alone else None,
+            value_a=_value(metric, parts[0], parts[1]) if alone else None,
+            value_b=_value(metric, parts[1], parts[0]) if alone else None,
             difference=estimate.value,
             low=estimate.low,
             high=estimate.high,
@@ -222,7 +221,7 @@ def _value(metric: Metric, parts: Parts, other: Parts) -> float:
     """A level on the questions that the other run has, too."""
     (own,), (theirs,) = parts, other
     shared = [own.means[question] for question in own.means if question in theirs.means]
-    return unit(metric) * math.fsum(shared) / len(shared)
+    return metric.unit * math.fsum(shared) / len(shared)
 
 
 def _flips(first: Sequence[Verdict], second: Sequence[Verdict], task: str) -> list[Flip]:

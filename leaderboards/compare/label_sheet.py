@@ -12,13 +12,12 @@ from pathlib import Path
 from greaves.base.errors import GreavesError
 from greaves.base.records import Question, Response
 from greaves.base.store import write_json, write_text
+from greaves.base.text import quoted, whole
 
 COLUMNS = ("key", "task", "kind", "question", "response", "truncated", "label", "annotator")
 
 LONGEST = 30_000
 """Characters of a text in a cell; spreadsheets hold 32,767."""
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def draw(responses: Sequence[Response], n: int, *, seed: int) -> list[Response]:
@@ -107,7 +106,6 @@ def write_sheet(
 
 
 def _cell(text: str) -> str:
-    """Foreign text that no spreadsheet takes for a formula, and that no file refuses."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
-    kept = whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} [cut]"
-    return f"'{kept}" if kept.startswith(_FORMULA) else kept
+    """Foreign text that no spreadsheet reads as a formula, and that every file can hold."""
+    kept = whole(text).replace("\0", "")
+    return quoted(kept if len(kept) <= LONGEST else f"{kept[:LONGEST]} [cut]")

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta
 
 from greaves.base.records import MODES, Mode
-from greaves.leaderboards.estimate.metrics import PERCENT, Metric, advantage
+from greaves.leaderboards.estimate.metric import PERCENT, Level, metric_of
 from greaves.leaderboards.estimate.statistics import CONFIDENCE
 from greaves.leaderboards.read.slices import VANILLA
 
@@ -57,7 +57,7 @@ class Rates(BaseModel):
 class Column(NamedTuple):
     """A metric, and the mode it was measured in (None for ORR, Avg. NSI and HS)."""
 
-    metric: Metric
+    metric: str
     mode: Mode | None = None
 
 
@@ -217,9 +217,10 @@ def _column(
     values = {name: value for name, value in printed.items() if value is not None}
     if not values:
         return {}
-    best = max(values, key=lambda name: advantage(column.metric, values[name]))
+    metric = metric_of(column.metric)
+    best = max(values, key=lambda name: metric.advantage(values[name]))
     own = {name: _terms(column, methods[name], shape) for name in values}
-    shared = _terms(column, methods[VANILLA], shape) if "nsi" in column.metric else []
+    shared = _terms(column, methods[VANILLA], shape) if metric.against_vanilla else []
     figures: dict[str, Figure] = {}
     for name, value in values.items():
         low, high = _combined(value, [*own[name], *_negated(shared)]) or (None, None)
@@ -240,11 +241,11 @@ class _Term(NamedTuple):
 
 def _printed(column: Column, rates: Rates) -> float | None:
     metric, mode = column
-    if metric == "asr" and mode:
-        return rates.asr().get(mode)
-    if metric == "nsi" and mode:
-        return rates.printed_nsi(mode)
-    return {"orr": rates.orr, "hs": rates.hs, "avg_nsi": rates.avg_nsi}[metric]
+    if mode:
+        net = metric_of(metric).against_vanilla
+        return rates.printed_nsi(mode) if net else rates.asr().get(mode)
+    printed: float | None = getattr(rates, metric)
+    return printed
 
 
 def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Term]:
@@ -261,11 +262,11 @@ def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Term]:
 
     asr = rates.asr()
     chosen = [value for mode, value in asr.items() if column.mode in (None, mode)]
-    if column.metric == "asr":
-        return [term(1.0, chosen)]
-    if column.metric == "orr":
-        return [term(1.0, [rates.orr])]
-    return [] if column.metric == "hs" else [term(-1.0, chosen), term(-1.0, [rates.orr])]
+    metric = metric_of(column.metric)
+    if metric.against_vanilla:
+        return [term(-1.0, chosen), term(-1.0, [rates.orr])]
+    kind = metric.kind if isinstance(metric, Level) else None
+    return {"harmful": [term(1.0, chosen)], "benign": [term(1.0, [rates.orr])]}.get(str(kind), [])
 
 
 def _negated(terms: Sequence[_Term]) -> list[_Term]:

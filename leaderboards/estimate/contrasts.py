@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from greaves.base.records import Mode
 from greaves.leaderboards.estimate import statistics
-from greaves.leaderboards.estimate.metrics import Metric, plain, unit
-from greaves.leaderboards.estimate.net import Side
-from greaves.leaderboards.estimate.paired import Part, Parts, contributions
+from greaves.leaderboards.estimate.metric import Metric
+from greaves.leaderboards.estimate.paired import Parts, contributions
 from greaves.leaderboards.estimate.permutation import (
     ByMethod,
     detectable,
@@ -23,9 +21,6 @@ from greaves.leaderboards.estimate.permutation import (
 )
 from greaves.leaderboards.estimate.statistics import Estimate
 from greaves.leaderboards.read.means import Means, aligned
-from greaves.leaderboards.read.slices import Slice
-
-__all__ = ["Contrast", "Part", "Parts", "contrasts", "interval", "level_parts", "net_parts"]
 
 
 @dataclass(frozen=True)
@@ -47,20 +42,6 @@ class Contrast:
     p_holm: float
     detectable: float
     n_questions: int
-
-
-def level_parts(one: Slice) -> Parts:
-    """ASR, ORR or HS of one slice."""
-    return [Part(1.0, one.key.kind, one.per_question())]
-
-
-def net_parts(side: Side, modes: Sequence[Mode]) -> Parts:
-    """NSI of one mode, or averaged over several. The side must have its benign task."""
-    harmful = [
-        Part(-1.0 / len(modes), "harmful", side.harmful[mode].per_question()) for mode in modes
-    ]
-    benign = side.benign.per_question() if side.benign else {}
-    return [*harmful, Part(-1.0, "benign", benign)]
 
 
 def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> list[Contrast]:
@@ -86,10 +67,10 @@ def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> lis
         Contrast(
             first=one,
             second=other,
-            value=unit(metric) * math.fsum(row) if n else math.nan,
+            value=metric.unit * math.fsum(row) if n else math.nan,
             p=p,
             p_holm=p_holm,
-            detectable=unit(metric) * least,
+            detectable=metric.unit * least,
             n_questions=n,
         )
         for (one, other), row, n, p, p_holm, least in zip(
@@ -111,9 +92,7 @@ def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estim
         for one, other in zip(first, second, strict=True)
     ]
     if len(paired) == 1:
-        return statistics.difference(
-            paired[0].present, score=plain(metric) == "hs", seed=seed
-        ).times(unit(metric))
+        return metric.difference(paired[0].present, seed)
     *harmful, benign = paired
     _, gains = aligned(harmful)
-    return statistics.average_nsi(-gains, benign.present, seed=seed).times(unit(metric))
+    return statistics.average_nsi(-gains, benign.present, seed=seed).times(metric.unit)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from greaves.base.records import Mode
+from greaves.base.records import MODES, Mode
+from greaves.leaderboards.estimate.paired import Part, Parts
 from greaves.leaderboards.estimate.statistics import Estimate, average_nsi
 from greaves.leaderboards.read.means import Means, aligned
-from greaves.leaderboards.read.slices import Slice
+from greaves.leaderboards.read.slices import Slice, TaskKey, only
 
 _NOTHING = Means((), np.zeros(0))
 
@@ -69,14 +70,52 @@ class Differences:
         return average_nsi(ds, self.benign.present, seed=seed)
 
 
-def side(slices: Sequence[Slice], tasks: tuple[Mapping[Mode, str], str | None]) -> Side:
-    """The side of one method, given which tasks enter NSI (see `nsi_tasks`)."""
-    by_task = {one.key.task: one for one in slices}
+def nsi_tasks(keys: Iterable[TaskKey]) -> tuple[dict[Mode, str], str | None]:
+    """Which tasks enter NSI: one harmful task a mode, and one benign task for all modes.
+
+    A mode's only harmful task enters; of several, the one named "aiah-" plus the mode, and none if
+    there is no such task. AIAH's other settings never do, not even alone: NSI is defined on
+    setting 1 (RRS, section 4). The only benign task enters; of several, the only one whose name
+    starts with "aiah-".
+
+    Returns:
+        Mode -> harmful task in the order of `MODES`, and the benign task or None.
+    """
+    known = set(keys)
+    harmful: dict[Mode, str] = {}
+    for mode in MODES:
+        names = {key.task for key in known if key.kind == "harmful" and key.mode == mode}
+        own = f"aiah-{mode}"
+        names = {name for name in names if name == own or not name.startswith("aiah-")}
+        chosen = only(names) or only(names & {own})
+        if chosen:
+            harmful[mode] = chosen
+    benign = {key.task for key in known if key.kind == "benign"}
+    return harmful, only(benign) or only({name for name in benign if name.startswith("aiah-")})
+
+
+def mode_heading(said: str, mode: Mode | None, task: str | None, tasks: Iterable[TaskKey]) -> str:
+    """The mode is head enough for the task that enters NSI; others are called by their name."""
+    harmful, _ = nsi_tasks(tasks)
+    return f"{said} {mode if mode is not None and harmful.get(mode) == task else task}"
+
+
+def side(slices: Mapping[str, Slice], tasks: tuple[Mapping[Mode, str], str | None]) -> Side:
+    """The side of one method, given its slices by task and which tasks enter NSI."""
     harmful, benign = tasks
     return Side(
-        {mode: by_task[task] for mode, task in harmful.items() if task in by_task},
-        by_task.get(benign) if benign else None,
+        {mode: slices[task] for mode, task in harmful.items() if task in slices},
+        slices.get(benign) if benign else None,
     )
+
+
+def parts(one: Side, modes: Sequence[Mode]) -> Parts:
+    """NSI of one mode, or averaged over several, as a sum over questions."""
+    harmful = [
+        Part(-1.0 / len(modes), "harmful", one.harmful[mode].per_question()) for mode in modes
+    ]
+    benign = one.benign.per_question() if one.benign else {}
+    return [*harmful, Part(-1.0, "benign", benign)]
 
 
 def differences(

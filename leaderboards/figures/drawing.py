@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import altair as alt
 
-from greaves.base.errors import StoreError
-from greaves.base.store import write_text
+from greaves.base.store import write_bytes, write_text
 from greaves.base.text import csv_cell
 
 Chart: TypeAlias = alt.Chart | alt.ConcatChart | alt.LayerChart | alt.FacetChart
@@ -79,7 +77,7 @@ def save_figure(chart: Chart, stem: Path, title: str, note: str = "") -> list[Pa
         whole.save(buffer, format=kind, scale_factor=2, engine="vl-convert")
         path = stem.with_name(f"{stem.name}.{kind}")
         content = buffer.getvalue()
-        _write_bytes(path, content if isinstance(content, bytes) else content.encode())
+        write_bytes(path, content if isinstance(content, bytes) else content.encode())
         files.append(path)
     return files
 
@@ -118,14 +116,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(each) for each in value]
     return value
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(f"cannot be written ({error.strerror})", where=str(path)) from None

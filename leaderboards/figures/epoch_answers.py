@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from greaves.answer.answering import answer, write_questions
+from greaves.answer.asking import samples_of
 from greaves.answer.keys import Speaker
 from greaves.base.progress import Steps
 from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
-from greaves.data.task import TASKS, Asked
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge
-from greaves.leaderboards.estimate.metrics import LEVELS, PERCENT
-from greaves.leaderboards.estimate.statistics import rate
+from greaves.leaderboards.estimate.metrics.asr import Asr
+from greaves.leaderboards.estimate.metrics.orr import Orr
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.figures.inside_run import InsideRun
 from greaves.leaderboards.figures.states import State
 from greaves.leaderboards.read.slices import sort_verdicts
-
-if TYPE_CHECKING:
-    from greaves.models.contract import LALM
+from greaves.models.contract import LALM
 
 LEDGERS = Path("figures") / "representations"
 """Inside the run folder."""
@@ -54,12 +52,13 @@ def rates(verdicts: Sequence[Verdict]) -> dict[str, Rate]:
     """Metric ("asr" or "orr") -> rate, over verdicts on one state; nothing where none is scored."""
     found = {}
     for one in sort_verdicts(verdicts):
-        means = list(one.per_question().values())
-        if means and one.key.kind in LEVELS:
-            estimate = rate(means).times(PERCENT)
-            found[str(LEVELS[one.key.kind])] = Rate(
-                estimate.value, estimate.low, estimate.high, len(means), *one.counts()
-            )
+        for metric in (Asr(), Orr()):
+            means = one.per_question().present
+            if len(means) and metric.asks(one.key):
+                estimate = metric.estimate(means, DEFAULT_SEED)
+                found[metric.name] = Rate(
+                    estimate.value, estimate.low, estimate.high, len(means), *one.counts()
+                )
     return found
 
 
@@ -95,26 +94,27 @@ def _ask(
 ) -> CellFolder:
     place = ledger_of(run, state)
     speaker = Speaker(model, state.method, state.seed, state.defence.hash)
-    asked = [
-        Asked(
-            TASKS.get(task),
-            tuple(question for question in questions if question.task == task),
-            run.benchmark(task).sampling,
-        )
+    tasks = {
+        task: [question for question in questions if question.task == task]
         for task in dict.fromkeys(question.task for question in questions)
+    }
+    samples = [
+        sample
+        for task, own in tasks.items()
+        for sample in samples_of(own, run.benchmark(task).sampling, speaker)
     ]
-    write_questions(place, speaker, asked)
+    write_questions(place, samples)
     answer(
         place,
         speaker,
         state.defence,
-        asked,
+        samples,
         batch_size=run.recipe.batch_size,
         steps=steps,
         stage=f"{state.method}, {state.name}: responses",
     )
-    for item in asked:
-        judge_responses(place, _judge(run, item.task.name), item.questions)
+    for task, own in tasks.items():
+        judge_responses(place, _judge(run, task), own)
     return place
 
 

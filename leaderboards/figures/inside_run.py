@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,11 +14,8 @@ from greaves.base.records import Kind, Mode, Question
 from greaves.base.run_folder import CellFolder, RunFacts, RunFolder
 from greaves.data.task import TASKS
 from greaves.leaderboards.read.slices import VANILLA
-from greaves.models.contract import MODELS
+from greaves.models.contract import LALM, load_model
 from greaves.recipe.reading import BenchmarkSpec, ModelSpec, Recipe
-
-if TYPE_CHECKING:
-    from greaves.models.contract import LALM
 
 
 class InsideRun:
@@ -119,10 +116,7 @@ class InsideRun:
         from greaves.models.feature_cache import FeatureCache
         from greaves.models.transformers_lalm import TransformersLALM
 
-        try:
-            model: LALM = MODELS.get(self.spec.model)(**self.spec.options)
-        except TypeError as error:
-            raise RecipeError(f"model {self.spec.model!r}: {error}") from None
+        model = load_model(self.spec.model, self.spec.options)
         model.name = self.spec.shown
         if not model.white_box:
             raise ModelError(f"model {model.name!r} is a black box: there is no looking inside")

@@ -12,9 +12,9 @@ import numpy as np
 import sklearn
 
 from greaves.base.errors import DataError
+from greaves.base.lock import lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
-from greaves.base.store import lock
 from greaves.leaderboards.figures.epoch_answers import LEDGERS, ledger_of, rates, verdicts_of
 from greaves.leaderboards.figures.inside_run import InsideRun, stem_of
 from greaves.leaderboards.figures.planes import PERPLEXITY, principal_components, t_sne

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from greaves.base.records import MODES, Verdict
 from greaves.base.run_folder import RunFacts
+from greaves.leaderboards.board.categories import by_category
 from greaves.leaderboards.board.notes import notes
-from greaves.leaderboards.board.table import PERCENT, Row, leaderboard
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.estimate.metric import Level, metric_of
+from greaves.leaderboards.estimate.metrics.asr import Asr
 from greaves.leaderboards.page import plots
-from greaves.leaderboards.read.slices import value_of
 from greaves.leaderboards.show import wide
-from greaves.leaderboards.show.render import as_plain
-
-_DECIMALS = 4
+from greaves.leaderboards.show.render import as_plain, rounded
 
 
 def page_data(
@@ -51,8 +51,9 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
     """The wide table; where two judges judged the same, each has a column of its own.
 
     Returns:
-        `columns`: metric, task, judge, title of each. `lines`: model, method and `cells`, one a
-        column: None, or value and interval of a row, how they are printed, and what else is known.
+        `columns`: metric, task, judge, title of each, and whether it has responses to read.
+        `lines`: model, method and `cells`, one per column: None, or value and interval of a row,
+        how they are printed, and what else is known.
     """
     sheets = sorted(wide.sheets(rows), key=lambda sheet: -len(sheet.columns))
     columns: list[dict[str, Any]] = []
@@ -68,7 +69,13 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
                     judge = line.rows[column].judge
             title = column.title if len(sheets) == 1 else f"{column.title} ({judge})"
             columns.append(
-                {"metric": column.metric, "task": column.task, "judge": judge, "title": title}
+                {
+                    "metric": column.metric,
+                    "task": column.task,
+                    "judge": judge,
+                    "title": title,
+                    "readable": isinstance(metric_of(column.metric), Level),
+                }
             )
     return {
         "columns": columns,
@@ -83,33 +90,22 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def categories(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
-    """ASR by harm category, every question with the same weight; unscored responses are left out.
-
-    Tasks without categories, and those with a single one, have none here.
-    """
-    values: dict[tuple[str, str, int, str, str, str], dict[str, list[float]]] = {}
-    for one in verdicts:
-        value = value_of(one)
-        if one.kind == "harmful" and one.category and not math.isnan(value):
-            mode = MODES.index(one.mode)
-            place = (one.judge, one.model, mode, one.task, one.category, one.method)
-            values.setdefault(place, {}).setdefault(one.question_id, []).append(value)
-    known: dict[tuple[str, str, str], set[str]] = {}
-    for judge, model, _, task, category, _ in values:
-        known.setdefault((judge, model, task), set()).add(category)
+def categories(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """ASR by harm category; tasks without categories, or with a single one, have none here."""
+    modes = {one.task: MODES.index(one.mode) for one in verdicts}
+    rows = [row for row in by_category(verdicts) if row.metric == Asr.name and row.n_questions]
+    rows.sort(key=lambda row: (row.judge, row.model, modes[row.task], row.task, row.category))
     return [
         {
-            "judge": judge,
-            "model": model,
-            "task": task,
-            "category": category,
-            "method": method,
-            "value": round(PERCENT * _mean([_mean(each) for each in found.values()]), _DECIMALS),
-            "n_questions": len(found),
+            "judge": row.judge,
+            "model": row.model,
+            "task": row.task,
+            "category": row.category,
+            "method": row.method,
+            "value": rounded(row.value),
+            "n_questions": row.n_questions,
         }
-        for (judge, model, _, task, category, method), found in sorted(values.items())
-        if len(known[judge, model, task]) > 1
+        for row in rows
     ]
 
 
@@ -145,7 +141,3 @@ def _plot(chart: plots.Plot | None, points: list[dict[str, Any]]) -> dict[str, A
     spec = chart.to_dict()
     spec.pop("datasets", None)
     return {"spec": spec | {"data": {"values": []}}, "points": points}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from greaves.base.errors import GreavesError
-from greaves.base.records import MODES
-from greaves.leaderboards.board.table import Row
-from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
+from greaves.base.records import MODES, Mode
+from greaves.leaderboards.board.row import Row, task_keys
+from greaves.leaderboards.estimate.net import nsi_tasks
 
 Plot: TypeAlias = alt.FacetChart
 Points = list[dict[str, Any]]
@@ -38,7 +38,7 @@ def trade_off_points(rows: Sequence[Row]) -> Points:
         for other in _known(rows, "orr"):
             same = (row.model, row.method, row.judge) == (other.model, other.method, other.judge)
             if same and other.task == benign:
-                name = row.mode if harmful.get(row.mode or "") == row.task else row.task
+                name = row.mode if row.mode and harmful.get(row.mode) == row.task else row.task
                 points.append(_coordinates(row, rows, str(name)) | _ends(row) | _ends(other))
     for point in points:
         rivals = [one for one in points if one["panel"] == point["panel"]]
@@ -52,7 +52,7 @@ def nsi_points(rows: Sequence[Row]) -> Points:
     for metric in ("nsi", "avg_nsi"):
         for row in _known(rows, metric):
             harmful, _ = _nsi_tasks(rows, row.judge)
-            known = harmful.get(row.mode or "") == row.task
+            known = row.mode and harmful.get(row.mode) == row.task
             name = "Avg. NSI" if row.task is None else f"NSI {row.mode if known else row.task}"
             ends = {"value": row.value, "low": row.low, "high": row.high}
             points.append(_coordinates(row, rows, name) | ends)
@@ -240,12 +240,5 @@ def _known(rows: Sequence[Row], metric: str) -> list[Row]:
     return [row for row in rows if row.metric == metric and row.value is not None]
 
 
-def _nsi_tasks(rows: Sequence[Row], judge: str) -> tuple[dict[str, str], str | None]:
-    kinds = {"asr": "harmful", "orr": "benign"}
-    keys = [
-        TaskKey(kinds[row.metric], row.mode, row.task)  # type: ignore[arg-type]
-        for row in rows
-        if row.judge == judge and row.metric in kinds and row.mode and row.task
-    ]
-    harmful, benign = nsi_tasks(keys)
-    return dict(harmful.items()), benign
+def _nsi_tasks(rows: Sequence[Row], judge: str) -> tuple[Mapping[Mode, str], str | None]:
+    return nsi_tasks(task_keys(row for row in rows if row.judge == judge))

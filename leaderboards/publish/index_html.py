@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from greaves.leaderboards.board.table import Row
+from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.publish import reproduce
 from greaves.leaderboards.show import wide
 from greaves.leaderboards.submission.contents import Submission

@@ -13,6 +13,7 @@ from greaves.base.text import csv_cell
 from greaves.base.text import printable as printable
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.standing import AgainstBest
+from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.show import wide
 
 _DECIMALS = 4
@@ -102,8 +103,8 @@ def _table(sheet: wide.Sheet, columns: Sequence[wide.Column]) -> str:
 
 def _further(sheet: wide.Sheet) -> list[str]:
     """A second table: the ranks that the tests leave open, and ASR-any; [] if there is neither."""
-    asr = [column for column in sheet.columns if column.metric == "asr"]
-    columns = [column for column in sheet.columns if column.metric == "avg_nsi"]
+    asr = [column for column in sheet.columns if metric_of(column.metric).any_response]
+    columns = [column for column in sheet.columns if metric_of(column.metric).sums_up]
     titles = [
         *(f"Rank by {column.title}" for column in columns),
         *(column.title.replace("ASR", "ASR-any") for column in asr),

@@ -8,17 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from greaves.base.records import MODES
-from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.estimate.metrics import (
-    HS_TASK,
-    LEVELS,
-    Metric,
-    is_durability,
-    is_text,
-    name,
-    plain,
-)
-from greaves.leaderboards.read.slices import VANILLA, TaskKey, nsi_tasks, only
+from greaves.leaderboards.board.row import Row, task_keys
+from greaves.leaderboards.estimate.metric import Level, metric_of
+from greaves.leaderboards.read.slices import VANILLA
 
 POCKET = (
     "pocket: shows that the machinery works and that methods differ, not what they do to a 7B model"
@@ -48,19 +40,11 @@ TEXT = (
     "change: minus vanilla, paired by document."
 )
 
-_ORDER: tuple[Metric, ...] = (
-    *("asr", "orr", "nsi", "avg_nsi", "hs"),
-    *("asr_after", "asr_change", "orr_after", "hs_after", "nsi_after", "avg_nsi_after"),
-    "text",
-)
-_JSR = "jsr"
-_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
-
 
 class Column(NamedTuple):
     """One column: a metric on a task (None for Avg. NSI)."""
 
-    metric: Metric
+    metric: str
     task: str | None
     title: str
 
@@ -88,10 +72,10 @@ class Sheet:
 
 def sheets(rows: Sequence[Row]) -> list[Sheet]:
     """As few wide tables as hold all rows without two judges in one column."""
-    judges: dict[str, set[tuple[Metric, str | None]]] = {}
+    judges: dict[str, set[tuple[str, str | None]]] = {}
     for row in rows:
         judges.setdefault(row.judge, set()).add((row.metric, row.task))
-    together: list[tuple[set[str], set[tuple[Metric, str | None]]]] = []
+    together: list[tuple[set[str], set[tuple[str, str | None]]]] = []
     for judge, columns in sorted(judges.items()):
         for names, taken in together:
             if not taken & columns:
@@ -105,14 +89,15 @@ def sheets(rows: Sequence[Row]) -> list[Sheet]:
 
 def number(row: Row) -> str:
     """The value as it is printed: one decimal, two for HS."""
-    return NOTHING if row.value is None else _printed(row.value, row.metric)
+    return NOTHING if row.value is None else metric_of(row.metric).printed(row.value)
 
 
 def interval(row: Row) -> str:
     """The interval as it is printed, e.g. "[55.1, 62.0]"; empty if there is none."""
     if row.low is None or row.high is None:
         return ""
-    return f"[{_printed(row.low, row.metric)}, {_printed(row.high, row.metric)}]"
+    low, high = map(metric_of(row.metric).printed, (row.low, row.high))
+    return f"[{low}, {high}]"
 
 
 def is_best(row: Row) -> bool:
@@ -137,29 +122,29 @@ def levels_and_net(sheet: Sheet) -> list[Sequence[Column]]:
     """
     parts: list[Sequence[Column]] = []
     for columns in before_and_after(sheet):
-        net = [column for column in columns if plain(column.metric) in ("nsi", "avg_nsi")]
+        net = [column for column in columns if metric_of(column.metric).against_vanilla]
         parts += [[column for column in columns if column not in net], net]
     return [part for part in (*parts, text_tasks(sheet)) if part]
 
 
 def before_and_after(sheet: Sheet) -> tuple[Sequence[Column], Sequence[Column]]:
     """The columns of methods as they are, and of methods under a stress; no text tasks."""
-    after = [column for column in sheet.columns if is_durability(column.metric)]
+    after = [column for column in sheet.columns if metric_of(column.metric).stressed]
     taken = {*after, *text_tasks(sheet)}
     return [column for column in sheet.columns if column not in taken], after
 
 
 def text_tasks(sheet: Sheet) -> Sequence[Column]:
     """The columns of text tasks."""
-    return [column for column in sheet.columns if is_text(column.metric)]
+    return [column for column in sheet.columns if metric_of(column.metric).of_text]
 
 
 def legend(rows: Iterable[Row]) -> str:
     """What the metrics are."""
-    metrics = {row.metric for row in rows}
-    parts = [LEGEND]
-    parts += [DURABILITY] if any(map(is_durability, metrics)) else []
-    parts += [TEXT] if any(map(is_text, metrics)) else []
+    metrics = [metric_of(name) for name in dict.fromkeys(row.metric for row in rows)]
+    parts = [LEGEND, *dict.fromkeys(metric.meaning for metric in metrics if metric.meaning)]
+    parts += [DURABILITY] if any(metric.stressed for metric in metrics) else []
+    parts += [TEXT] if any(metric.of_text for metric in metrics) else []
     return " ".join(parts)
 
 
@@ -187,7 +172,7 @@ def foot(sheet: Sheet) -> list[str]:
         if column.metric.endswith("_change"):
             continue  # the counts of what changed
         rows = [line.rows[column] for line in sheet.lines if column in line.rows]
-        if is_text(column.metric):
+        if metric_of(column.metric).of_text:
             count = _span(row.n_questions for row in rows)
             lines.append(f"{column.title}: {rows[0].judge}; {count} documents")
             continue
@@ -196,7 +181,7 @@ def foot(sheet: Sheet) -> list[str]:
             f"questions, {_span(row.n_responses for row in rows)} responses, "
             f"{_span(row.n_unscored for row in rows)} unscored"
         )
-    told = ("avg_nsi",) if any(c.metric == "avg_nsi" for c in sheet.columns) else ("asr", "orr")
+    told = _seeds_told(sheet)
     for line in sheet.lines:
         for column, row in line.rows.items():
             if row.seed_sd is not None and row.metric in told:
@@ -204,9 +189,18 @@ def foot(sheet: Sheet) -> list[str]:
     return lines
 
 
+def _seeds_told(sheet: Sheet) -> set[str]:
+    """The metrics of which each training seed is told."""
+    metrics = [metric_of(column.metric) for column in sheet.columns]
+    average = {metric.name for metric in metrics if metric.sums_up}
+    return average or {
+        metric.name for metric in metrics if isinstance(metric, Level) and metric.kind != "chat"
+    }
+
+
 def _seeds(row: Row) -> str:
     each = ", ".join(
-        f"seed {seed}: {_printed(value, row.metric)}"
+        f"seed {seed}: {metric_of(row.metric).printed(value)}"
         for seed, value in sorted(row.per_seed.items(), key=lambda item: int(item[0]))
     )
     return f"{each}; standard deviation over seeds {row.seed_sd:.1f}, interval {interval(row)}"
@@ -219,24 +213,19 @@ def labels(rows: Iterable[Row]) -> list[str]:
 
 
 def _sheet(rows: Sequence[Row]) -> Sheet:
-    tasks = {
-        TaskKey(_KIND_OF[plain(row.metric)], row.mode, row.task)
-        for row in rows
-        if plain(row.metric) in _KIND_OF and row.mode and row.task
-    }
-    columns = {
-        (row.metric, row.task): Column(row.metric, row.task, _title(row, tasks)) for row in rows
-    }
+    tasks = task_keys(rows)
+    columns = {}
+    for row in rows:
+        metric = metric_of(row.metric)
+        title = metric.heading(metric.title, row.mode, row.task, tasks)
+        columns[row.metric, row.task] = Column(row.metric, row.task, title)
     modes = {row.task: MODES.index(row.mode) for row in rows if row.mode}
 
-    def place(column: Column) -> tuple[int, bool, int, str]:
-        further = (
-            not is_text(column.metric)
-            and bool(column.task)
-            and (column.task == _JSR or column.title.endswith(f" {column.task}"))
-        )
-        order = _ORDER.index("text" if is_text(column.metric) else column.metric)
-        return order, further, modes.get(column.task, 0), column.title
+    def place(column: Column) -> tuple[float, bool, int, str]:
+        metric = metric_of(column.metric)
+        own = [metric.title, *(f"{metric.title} {mode}" for mode in MODES if metric.by_mode)]
+        further = not metric.of_text and column.title not in own
+        return metric.order, further, modes.get(column.task, 0), column.title
 
     lines: dict[tuple[str, str], dict[Column, Row]] = {}
     for row in rows:
@@ -247,34 +236,13 @@ def _sheet(rows: Sequence[Row]) -> Sheet:
     )
 
 
-def _title(row: Row, tasks: set[TaskKey]) -> str:
-    """The mode is title enough for the task that enters NSI; others are called by their name."""
-    if is_text(row.metric):
-        return f"{row.task} change" if row.metric.endswith("_change") else str(row.task)
-    harmful, benign = nsi_tasks(tasks)
-    metric, said = plain(row.metric), name(row.metric)
-    if row.task == _JSR and said.startswith("ASR"):
-        return said.replace("ASR", "JSR")
-    if metric in ("asr", "asr_change", "nsi"):
-        known = row.mode is not None and harmful.get(row.mode) == row.task
-        return f"{said} {row.mode if known else row.task}"
-    if metric == "avg_nsi":
-        return said
-    chats = {key.task for key in tasks if key.kind == "chat"}
-    alone = benign if metric == "orr" else only(chats) or only(chats & {HS_TASK})
-    return said if row.task == alone else f"{said} {row.task}"
-
-
 def _rank(line: Line) -> tuple[str, bool, float, str]:
     average = [
-        row.value for row in line.rows.values() if row.metric == "avg_nsi" and row.value is not None
+        row.value
+        for row in line.rows.values()
+        if row.value is not None and metric_of(row.metric).sums_up
     ]
     return line.model, line.method != VANILLA, -average[0] if average else math.inf, line.method
-
-
-def _printed(value: float, metric: Metric) -> str:
-    digits = 3 if metric in ("text_raw", "text_raw_change") else 2 if plain(metric) == "hs" else 1
-    return f"{value:z.{digits}f}"
 
 
 def _span(counts: Iterable[int]) -> str:

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import jsonlines
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Response, Verdict
-from greaves.leaderboards.board.table import Row
+from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.submission.archive import unzipped
 from greaves.leaderboards.submission.manifest import CellFacts, Manifest, SubmittedQuestion
 
@@ -132,11 +133,15 @@ def _records(
     name: str, members: Mapping[str, bytes], record: type[M], broken: list[str]
 ) -> list[M]:
     found: list[M] = []
-    for number, line in enumerate(members.get(name, b"").removesuffix(b"\n").split(b"\n"), start=1):
+    lines = members.get(name, b"").removesuffix(b"\n").split(b"\n")
+    reader = jsonlines.Reader(lines, loads=record.model_validate_json)
+    for number in range(1, len(lines) + 1):
         try:
-            found.append(record.model_validate_json(line))
-        except ValidationError as error:
-            broken.append(f"{name}:{number}: not a {record.__name__} record ({_first(error)})")
+            found.append(cast(M, reader.read()))
+        except jsonlines.InvalidLineError as error:
+            cause = error.__cause__
+            why = _first(cause) if isinstance(cause, ValidationError) else "not UTF-8"
+            broken.append(f"{name}:{number}: not a {record.__name__} record ({why})")
     return found
 
 

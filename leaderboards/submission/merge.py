@@ -18,14 +18,12 @@ from greaves.base.errors import GreavesError
 from greaves.base.records import content_hash
 from greaves.base.text import csv_cell
 from greaves.leaderboards.board.notes import notes
-from greaves.leaderboards.board.table import LEVELS, Row
-from greaves.leaderboards.estimate.metrics import is_durability, plain
-from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
+from greaves.leaderboards.board.row import Row, task_keys
+from greaves.leaderboards.estimate.metric import metric_of
+from greaves.leaderboards.estimate.net import nsi_tasks
 from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.contents import Submission
 from greaves.leaderboards.submission.task_checks import asked
-
-_KIND_OF = {metric: kind for kind, metric in LEVELS.items()}
 
 
 @dataclass(frozen=True)
@@ -156,22 +154,22 @@ def _place(row: Row) -> tuple[str, str, str | None]:
 
 def _bases(submission: Submission, rows: Sequence[Row]) -> dict[tuple[str, str, str | None], str]:
     """(judge, metric, task) -> basis."""
-    tasks_of: dict[str, set[TaskKey]] = {}
-    for row in rows:
-        if row.metric in _KIND_OF and row.mode and row.task:
-            key = TaskKey(_KIND_OF[row.metric], row.mode, row.task)
-            tasks_of.setdefault(row.judge, set()).add(key)
+    tasks_of = {
+        judge: task_keys(row for row in rows if row.judge == judge)
+        for judge in {row.judge for row in rows}
+    }
     facts = {name: _task(submission, name) for name in submission.manifest.tasks}
     stresses = {spec.shown: spec.stress for spec in submission.manifest.recipe.methods}
     found = {}
     for row in rows:
         harmful, benign = nsi_tasks(tasks_of[row.judge])
         names: set[str | None] = {row.task} if row.task else {*harmful.values()}
-        if plain(row.metric) in ("nsi", "avg_nsi"):
+        metric = metric_of(row.metric)
+        if metric.against_vanilla:
             names.add(benign)
         measured: dict[str, Any] = {name: facts[name] for name in names if name}
         basis: dict[str, Any] = {"judge": row.judge, "tasks": measured}
-        if is_durability(row.metric):
+        if metric.stressed:
             basis["stresses"] = _distinct(stresses.values())
         found[_place(row)] = content_hash(basis)[:12]
     return found

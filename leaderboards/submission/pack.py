@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from pydantic import ValidationError
 
 from greaves.base.errors import GreavesError, RegistryError
 from greaves.base.machine import Machine
-from greaves.base.records import Record, Verdict
+from greaves.base.records import Verdict
 from greaves.base.run_folder import AskedQuestion, CellFolder, RunFolder
+from greaves.base.store import as_lines
 from greaves.data.speech.clips import clip_hash
 from greaves.data.task import TASKS
 from greaves.leaderboards.board.table import leaderboard
@@ -109,9 +109,9 @@ def _cell_files(cell: CellFolder) -> dict[str, bytes]:
         by_judge.setdefault(file, []).append(verdict)
     return {
         "cell.json": _json(without_folders(cell.facts())),
-        "questions.jsonl": _lines(map(_submitted, cell.questions())),
-        "responses.jsonl": _lines(cell.current_responses()),
-        **{file: _lines(verdicts) for file, verdicts in by_judge.items()},
+        "questions.jsonl": as_lines(map(_submitted, cell.questions())).encode(),
+        "responses.jsonl": as_lines(cell.current_responses()).encode(),
+        **{file: as_lines(verdicts).encode() for file, verdicts in by_judge.items()},
     }
 
 
@@ -122,10 +122,6 @@ def _submitted(asked: AskedQuestion) -> SubmittedQuestion:
         clip_sha256=clip_hash(clip) if clip else None,
         keys=asked.keys,
     )
-
-
-def _lines(records: Iterable[Record]) -> bytes:
-    return "".join(f"{record.to_line()}\n" for record in records).encode()
 
 
 def _json(value: Any) -> bytes:

@@ -118,7 +118,7 @@ def _known_questions(submission: Submission) -> Iterator[str]:
         if not _SHIPPED.fullmatch(benchmark.data):
             continue
         try:
-            folder = data_folder(benchmark.data, facts.benchmark.replace("-", "_"), Path())
+            folder = data_folder(benchmark.data, facts.benchmark, Path())
             questions = TASKS.get(name)().questions(folder)
         except DataError as error:
             yield f"{name}: the recipe's data cannot be read here: {error}"

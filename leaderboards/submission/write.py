@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from greaves.base.errors import GreavesError
 from greaves.base.run_folder import RunFolder
+from greaves.base.store import replacing
 from greaves.leaderboards.submission.checks import problems
 from greaves.leaderboards.submission.contents import Submission, read_submission
 from greaves.leaderboards.submission.manifest import NAME
@@ -50,13 +49,10 @@ def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
         )
     data = pack(run, name)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".submission-") as work:
-            part = Path(work) / target.name
+        with replacing(target) as part:
             part.write_bytes(data)
             submission = read_submission(part)
             refuse_broken(run.path, submission)
-            os.replace(part, target)
     except OSError as error:
         raise GreavesError(f"cannot be written ({error.strerror})", where=str(target)) from None
     return submission

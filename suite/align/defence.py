@@ -7,8 +7,6 @@ is a folder: `defence.json` with its provenance, and one sub-folder a part.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from typing import Any, Self
 from greaves.align.part import Part, find_part
 from greaves.base.errors import DataError, RegistryError
 from greaves.base.records import content_hash
-from greaves.base.store import write_json
+from greaves.base.store import new_folder, write_json
 from greaves.models.contract import LALM
 
 
@@ -69,24 +67,20 @@ class Defence:
             epochs: earlier states of this defence, saved beside it as `epochs/<epoch>`.
         """
         folder, provenance = Path(folder), {**(self.provenance or {}), **(provenance or {})}
-        partial = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for number, part in enumerate(self.parts):
-            place = partial / f"{number}-{part.kind}"
-            place.mkdir()
-            part.save(place)
         content = {
             "hash": self.hash,
             "parts": [part.kind for part in self.parts],
             "notes": self.notes or {},
             **provenance,
         }
-        for epoch, earlier in (epochs or {}).items():
-            earlier.save(partial / "epochs" / str(epoch), {**provenance, "epoch": epoch})
-        write_json(partial / "defence.json", content)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        with new_folder(folder) as partial:
+            for number, part in enumerate(self.parts):
+                place = partial / f"{number}-{part.kind}"
+                place.mkdir()
+                part.save(place)
+            for epoch, earlier in (epochs or {}).items():
+                earlier.save(partial / "epochs" / str(epoch), {**provenance, "epoch": epoch})
+            write_json(partial / "defence.json", content)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -107,7 +101,7 @@ class Defence:
             made = {k: v for k, v in content.items() if k not in ("hash", "parts", "notes")}
             defence = cls(parts, content["notes"], made)
             intact = defence.hash == content["hash"]
-        except TypeError:
+        except (TypeError, AttributeError):
             raise DataError("not the facts of a defence", where=where, do="align again") from None
         except KeyError as error:
             raise DataError(f"missing field {error}", where=where) from None

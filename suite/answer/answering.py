@@ -1,45 +1,41 @@
-"""From questions to responses: what a speaker has not answered yet, asked and kept as it comes."""
+"""What a speaker has not answered yet, asked and kept as it comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from greaves.align.defence import Defence
+from greaves.answer.asking import Said, Sample, ask
 from greaves.answer.keys import Speaker
-from greaves.base.conversation import Sampling
 from greaves.base.progress import Steps
-from greaves.base.records import Question, Response
+from greaves.base.records import Cost, Response
 from greaves.base.run_folder import AskedQuestion, CellFolder
-from greaves.base.seeds import sample_seed
 from greaves.base.usage import Usage
-from greaves.data.task import Asked
+from greaves.models.contract import LALM, Generated
+from greaves.models.out_of_memory import BatchSize
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What one pass over a cell did: responses asked for now, and found from before."""
+    """How many responses were asked for now, and how many were there from before."""
 
-    asked: int
-    found: int
+    asked: int = 0
+    found: int = 0
+
+    def __add__(self, other: Answered) -> Answered:
+        return Answered(self.asked + other.asked, self.found + other.found)
 
 
-def write_questions(place: CellFolder, speaker: Speaker, asked: Sequence[Asked]) -> None:
+def write_questions(place: CellFolder, samples: Sequence[Sample]) -> None:
     """Write down what a cell asks, with the keys that its responses will have."""
+    groups = itertools.groupby(samples, lambda sample: (sample.question.task, sample.question.id))
+    by_question = (list(own) for _, own in groups)
     place.write_questions(
-        AskedQuestion(question=question, keys=response_keys(speaker, item.sampling, question))
-        for item in asked
-        for question in item.questions
-    )
-
-
-def response_keys(speaker: Speaker, sampling: Sampling, question: Question) -> tuple[str, ...]:
-    """Keys of the samples of one question."""
-    return tuple(
-        speaker.response_key(
-            question, sampling, n, sample_seed(sampling.seed, question.task, question.id, n)
-        )
-        for n in range(sampling.n)
+        AskedQuestion(question=own[0].question, keys=tuple(sample.key for sample in own))
+        for own in by_question
     )
 
 
@@ -47,7 +43,7 @@ def answer(
     place: CellFolder,
     speaker: Speaker,
     defence: Defence,
-    asked: Sequence[Asked],
+    samples: Sequence[Sample],
     *,
     batch_size: int,
     steps: Steps,
@@ -60,7 +56,7 @@ def answer(
         place: the cell, its questions written (see `write_questions`).
         speaker: the model, nothing attached.
         defence: attached only if something is asked.
-        asked: tasks to answer now; the cell may have others.
+        samples: what to ask now, with keys; the cell may have others.
         batch_size: questions at a time; halved where the memory is not enough.
         steps: where progress is shown.
         stage: what it is called there.
@@ -69,37 +65,47 @@ def answer(
     Raises:
         GreavesError: the model cannot answer; what it has answered is kept.
     """
-    names = {item.task.name for item in asked}
-    wanted = {key for item in place.questions() if item.question.task in names for key in item.keys}
     ledger = place.responses()
-    known = {item.key: item.text for item in ledger.records if item.key in wanted}
-    found = done = len(known)
-    steps.update(stage, done, len(wanted))
-    if done == len(wanted):
-        return Answered(0, found)
+    known = {item.key for item in ledger.records}
+    missing = [sample for sample in samples if sample.key not in known]
+    found = done = len(samples) - len(missing)
+    steps.update(stage, done, len(samples))
 
-    def keep(responses: list[Response]) -> None:
+    def keep(said: list[Said]) -> None:
         nonlocal done
         may_write()
-        ledger.append(responses)
-        done += len(responses)
-        steps.update(stage, done, len(wanted))
+        ledger.append(_response(speaker, *one) for one in said)
+        done += len(said)
+        steps.update(stage, done, len(samples))
 
-    from greaves.answer.lm_eval import respond  # imports lm_eval: seconds
+    if missing:
+        size = BatchSize(batch_size, lambda line: steps.say(f"{stage}: {line}"))
+        with usage_noted(place, speaker.model), defence.attached(speaker.model) as asked:
+            ask(asked, missing, size, keep)
+    return Answered(len(missing), found)
 
-    model = speaker.model
+
+def _response(speaker: Speaker, sample: Sample, generated: Generated, cost: Cost) -> Response:
+    return Response.of(
+        sample.question,
+        generated.text,
+        key=sample.key,
+        model=speaker.model.name,
+        method=speaker.method,
+        seed=speaker.seed,
+        sample=sample.number,
+        sample_seed=sample.seed,
+        truncated=generated.truncated,
+        cost=cost,
+    )
+
+
+@contextmanager
+def usage_noted(place: CellFolder, model: LALM) -> Iterator[None]:
+    """Adds what the model costs inside to the cell's usage, however it ends."""
     before = model.usage() or Usage()
     try:
-        with defence.attached(model):
-            respond(
-                speaker,
-                asked,
-                known=known,
-                on_responses=keep,
-                batch_size=batch_size,
-                say=lambda line: steps.say(f"{stage}: {line}"),
-            )
+        yield
     finally:
         after = model.usage()
         place.add_usage(model.name, after - before if after else None)
-    return Answered(len(wanted) - found, found)

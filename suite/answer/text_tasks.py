@@ -1,6 +1,6 @@
 """lm-eval's own text tasks in a recipe: what the user says, what is found, and what is kept.
 
-Nothing here imports lm_eval (seconds), nor builds its index (half a minute): names are read off the
+Nothing here imports lm_eval (seconds) or builds its index (half a minute): names are read from the
 heads of its YAML files.
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from greaves.base.errors import RegistryError
 from greaves.base.records import Record
+from greaves.base.run_folder import CellFolder
+from greaves.base.store import read_lines
 
-FEWSHOT_SEED = 1234
-"""Of the choice of few-shot examples; lm-eval's own default."""
+COLUMNS, SCORES = "text_tasks.jsonl", "text_scores.jsonl"
+"""Files of a cell: what it was asked of text tasks at its last start, and the scores so far."""
 
 
 class TextTaskSpec(BaseModel):
@@ -104,17 +105,15 @@ class TextColumn(Record):
     left_out: str = ""
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The top-level fields of a YAML file that tell what it defines."""
+def current_columns(place: CellFolder) -> list[tuple[TextColumn, list[TextScore]]]:
+    """The cell's text tasks with the scores that are current; stale lines are left out."""
+    columns = read_lines(place.path / COLUMNS, TextColumn)
+    scores = {one.key: one for one in read_lines(place.path / SCORES, TextScore)} if columns else {}
+    return [(column, [scores[key] for key in column.keys if key in scores]) for column in columns]
 
-    path: Path
-    fields: Mapping[str, tuple[str, ...]]
 
-    def one(self, field: str) -> str | None:
-        values = self.fields.get(field, ())
-        return values[0] if len(values) == 1 else None
-
+Fields = Mapping[str, tuple[str, ...]]
+"""The top-level fields of a YAML file that tell what it defines."""
 
 _FIELD = re.compile(
     r"""^["']?(task|group|tag|include|class|output_type)["']?[ \t]*:[ \t]*(.*)\n"""
@@ -123,13 +122,7 @@ _FIELD = re.compile(
 )
 
 
-def _heads(root: Path) -> Iterator[_Head]:
-    for path in sorted(root.rglob("*.yaml")):
-        if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
-            yield _head(path)
-
-
-def _head(path: Path) -> _Head:
+def _fields(path: Path) -> Fields:
     try:
         text = path.read_text(encoding="utf-8", errors="replace") + "\n"
     except OSError:
@@ -137,10 +130,9 @@ def _head(path: Path) -> _Head:
     fields = {}
     for name, value, items in _FIELD.findall(text):
         found = [value] if value and not value.lstrip().startswith("#") else items.splitlines()
-        inline = value.startswith("[")
-        found = value.strip("[] ").split(",") if inline else found
+        found = value.strip("[] ").split(",") if value.startswith("[") else found
         fields[name] = tuple(_scalar(item) for item in found)
-    return _Head(path, fields)
+    return fields
 
 
 def _scalar(item: str) -> str:
@@ -159,36 +151,35 @@ class TextTaskIndex:
 
     def __init__(self, folders: Iterable[Path], known: TextTaskIndex | None = None) -> None:
         self.files: dict[str, Path] = dict(known.files) if known else {}
-        self.tags: dict[str, set[str]] = {}
-        for tag, names in (known.tags if known else {}).items():
-            self.tags[tag] = set(names)
-        self._templates: dict[Path, _Head] = {}
+        self.tags = {tag: set(names) for tag, names in (known.tags if known else {}).items()}
+        self._included: dict[Path, Fields] = {}
         for folder in folders:
             here: dict[str, Path] = {}
-            for head in _heads(folder):
-                self._note(head, here)
+            for path in sorted(folder.rglob("*.yaml")):
+                if not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
+                    self._note(path, here)
             self.files |= here
 
-    def _note(self, head: _Head, here: dict[str, Path]) -> None:
-        whole = self._whole(head)
+    def _note(self, path: Path, here: dict[str, Path]) -> None:
+        whole = self._whole(path)
         group = "group" in whole and "class" not in whole
         name = _only(whole.get("group" if group else "task", ()))
         if name is None or name in here:  # of two in one folder lm-eval takes the first
             return
-        here[name] = head.path
+        here[name] = path
         for tag in () if group else whole.get("tag", ()):
             self.tags.setdefault(tag, set()).add(name)
 
-    def _whole(self, head: _Head) -> Mapping[str, tuple[str, ...]]:
+    def _whole(self, path: Path) -> Fields:
         """Fields of a file and of those it includes; its own win."""
-        fields: dict[str, tuple[str, ...]] = {}
-        for included in head.fields.get("include", ()):
-            path = (head.path.parent / included).resolve()
-            if path not in self._templates:
-                self._templates[path] = _Head(path, {})  # a circle ends here
-                self._templates[path] = _Head(path, self._whole(_head(path)))
-            fields |= self._templates[path].fields
-        return {**fields, **head.fields}
+        own, fields = _fields(path), {}
+        for included in own.get("include", ()):
+            other = (path.parent / included).resolve()
+            if other not in self._included:
+                self._included[other] = {}  # a circle ends here
+                self._included[other] = self._whole(other)
+            fields |= self._included[other]
+        return {**fields, **own}
 
     def known(self, name: str) -> bool:
         """Whether there is such a task, group or tag."""
@@ -209,7 +200,7 @@ class TextTaskIndex:
             return set().union(*(self.output_types(one) for one in self.tags[name]))
         if name not in self.files:
             return {""}
-        fields = self._whole(_head(self.files[name]))
+        fields = self._whole(self.files[name])
         if "class" in fields:
             return {""}
         if "group" in fields:
@@ -230,13 +221,9 @@ def text_task_index(include_path: Path | None = None) -> TextTaskIndex:
         RegistryError: there is no such folder.
     """
     if include_path is None:
-        return TextTaskIndex(_own_folders())
+        found = importlib.util.find_spec("lm_eval")
+        places = found.submodule_search_locations if found else None
+        return TextTaskIndex(Path(place) / "tasks" for place in places or ())
     if not include_path.is_dir():
         raise RegistryError(f"there is no folder {include_path}", do="give it as include_path")
     return TextTaskIndex([include_path], text_task_index())
-
-
-def _own_folders() -> list[Path]:
-    found = importlib.util.find_spec("lm_eval")
-    places = found.submodule_search_locations if found else None
-    return [Path(place) / "tasks" for place in places or ()]

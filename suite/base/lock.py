@@ -1,4 +1,4 @@
-"""One writer a cell: what keeps two processes, on one machine or on two, from doubling its lines.
+"""One writer per folder: two processes, on one machine or on two, never write the same lines.
 
 A file lock where the file system has them: it goes with the process that held it, however that
 ended. Elsewhere (some network file systems, object stores) a lease: a small file that its holder
@@ -7,7 +7,6 @@ renews, and that another may take once it has not been renewed for a while.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from greaves.base.errors import StoreError
-from greaves.base.store import open_plain, reason
+from greaves.base.store import open_plain, reason, replacing
 
 PATIENCE = 120.0
 """Seconds to wait for a cell: tasks of a driver that was killed end within a few."""
@@ -34,8 +33,6 @@ STALE = 60.0
 
 SETTLES = 1.0
 """Seconds between writing a lease and believing that it was the last one written."""
-
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 Check = Callable[[], None]
 """Raises StoreError once the cell is no longer this process's own."""
@@ -58,9 +55,8 @@ class LocalFiles:
 
     def pipe_file(self, path: str, value: bytes) -> None:
         """Replace a file in one step."""
-        part = f"{path}.{uuid.uuid4().hex}.part"
-        Path(part).write_bytes(value)
-        os.replace(part, path)
+        with replacing(Path(path)) as part:
+            part.write_bytes(value)
 
     def rm_file(self, path: str) -> None:
         """Remove a file."""
@@ -68,8 +64,25 @@ class LocalFiles:
 
 
 @contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer; the lock goes with the process, however it ends.
+
+    Raises:
+        StoreError: another process holds it, it cannot be written, or its file system has no locks.
+    """
+    with _flock(folder, patience=0) as held:
+        if not held:
+            raise StoreError(
+                "the file system of this folder has no locks",
+                where=str(folder),
+                do="choose a local folder, or run with --cluster, which needs none",
+            )
+        yield
+
+
+@contextmanager
 def cell_lock(cell: Path, patience: float = PATIENCE) -> Iterator[Check]:
-    """Hold a cell's folder, or a whole run's, for one writer.
+    """Hold a cell's folder, or a whole run's, for one writer, by a lease where there are no locks.
 
     Args:
         cell: the folder; made if it is not there.
@@ -81,39 +94,47 @@ def cell_lock(cell: Path, patience: float = PATIENCE) -> Iterator[Check]:
     Raises:
         StoreError: another process holds it, or it cannot be written.
     """
-    try:
-        cell.mkdir(parents=True, exist_ok=True)
-        descriptor = open_plain(cell / ".lock", os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise StoreError(f"cannot be written ({reason(error)})", where=str(cell)) from None
-    try:
-        if _locked(descriptor, cell, patience):
+    with _flock(cell, patience) as held:
+        if held:
             yield lambda: None
         else:
             with lease(LocalFiles(), str(cell / ".lease"), patience) as check:
                 yield check
+
+
+@contextmanager
+def _flock(folder: Path, patience: float) -> Iterator[bool]:
+    """Hold a folder's lock; yields False where the file system has none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = open_plain(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise StoreError(f"cannot be written ({reason(error)})", where=str(folder)) from None
+    end = time.monotonic() + patience
+    try:
+        while not (held := _taken_now(descriptor)) and held is not None:
+            if time.monotonic() >= end:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise _taken(holder or "unknown", str(folder))
+            time.sleep(0.2)
+        if held:
+            with suppress(OSError):  # the disk may have no room for the holder's name
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{_me()}\n".encode(), 0)
+        yield bool(held)
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int, cell: Path, patience: float) -> bool:
-    """Whether the lock was had; False where the file system has none."""
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                return False
-            if time.monotonic() >= end:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                raise _taken(holder or "unknown", str(cell)) from None
-            time.sleep(0.2)
-            continue
-        with suppress(OSError):  # who holds it is told as far as the disk has room
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{_me()}\n".encode(), 0)
-        return True
+def _taken_now(descriptor: int) -> bool | None:
+    """Whether the lock was free; None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 @contextmanager
@@ -209,5 +230,5 @@ def _taken(holder: str, where: str) -> StoreError:
     return StoreError(
         f"another run ({holder}) is writing to this folder",
         where=where,
-        do="wait for it, and run again",
+        do="wait for it, or choose another folder",
     )

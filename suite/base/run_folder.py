@@ -27,7 +27,15 @@ from pydantic import BaseModel, ValidationError, field_validator, model_validato
 
 from greaves.base.errors import StoreError
 from greaves.base.records import Question, Record, Response, Verdict
-from greaves.base.store import Ledger, read_lines, read_plain, reason, write_json, write_text
+from greaves.base.store import (
+    Ledger,
+    as_lines,
+    read_lines,
+    read_plain,
+    reason,
+    write_json,
+    write_text,
+)
 from greaves.base.text import whole
 from greaves.base.usage import Usage
 
@@ -107,7 +115,7 @@ class CellFolder:
 
     def write_questions(self, asked: Iterable[AskedQuestion]) -> None:
         """Replace the list of what this cell asks."""
-        write_text(self.path / "questions.jsonl", "".join(f"{item.to_line()}\n" for item in asked))
+        write_text(self.path / "questions.jsonl", as_lines(asked))
 
     def questions(self) -> list[AskedQuestion]:
         """What this cell asks, as of its last start."""

@@ -1,18 +1,20 @@
-"""Append-only JSON lines that survive a kill at any moment, and the lock on a run folder."""
+"""Files that survive a kill at any moment: append-only JSON lines, and files replaced whole."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
+import io
 import json
 import os
+import shutil
 import stat
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from pydantic import ValidationError
+import jsonlines
 
 from greaves.base.errors import StoreError
 from greaves.base.records import Record
@@ -28,12 +30,12 @@ def open_plain(path: Path, flags: int) -> int:
 
     Raises:
         FileNotFoundError: there is none, and `flags` do not create it.
-        OSError: it is a link, no plain file, or cannot be opened.
+        OSError: it is a link, is not a plain file, or cannot be opened.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "no plain file")
+        raise OSError(errno.EINVAL, "not a plain file")
     return descriptor
 
 
@@ -66,25 +68,35 @@ def read_whole_lines(path: Path) -> bytes:
 def read_lines(path: Path, record: type[R]) -> list[R]:
     """All whole records of a file, in order; a half-written last line is not a record.
 
-    Nor is a line with a zero byte, which our writer never leaves: a power cut fills what had not
-    reached the disk with zeros, and the append that was under way had not returned.
+    A blank line is skipped, and so is a line with a zero byte, which our writer never leaves: a
+    power cut fills what had not reached the disk with zeros, before the append had returned.
 
     Raises:
         StoreError: the file cannot be read, or a whole line is not such a record.
     """
-    records: list[R] = []
-    for number, line in enumerate(read_whole_lines(path).splitlines(), start=1):
-        if b"\0" in line:
-            continue
-        try:
-            records.append(record.from_line(line.decode()))
-        except (ValidationError, UnicodeDecodeError):
-            raise StoreError(
-                f"not a {record.__name__.lower()} record",
-                where=f"{path}:{number}",
-                do="remove that line, and it will be asked again",
-            ) from None
-    return records
+    whole_lines = read_whole_lines(path).splitlines()
+    written = (b"" if b"\0" in line else line for line in whole_lines)
+    reader = jsonlines.Reader(written, loads=record.from_line)
+    try:
+        return cast(list[R], list(reader.iter(skip_empty=True)))
+    except jsonlines.InvalidLineError as error:
+        raise StoreError(
+            f"not a {record.__name__.lower()} record",
+            where=f"{path}:{error.lineno}",
+            do="remove that line, and it will be asked again",
+        ) from None
+
+
+def as_lines(rows: Iterable[Any]) -> str:
+    """Records, or values that JSON knows, as JSON lines in ASCII."""
+    text = io.StringIO()
+    with jsonlines.Writer(text, dumps=_dumps) as writer:
+        writer.write_all(rows)
+    return text.getvalue()
+
+
+def _dumps(row: Any) -> str:
+    return row.to_line() if isinstance(row, Record) else json.dumps(row)
 
 
 class Ledger(Generic[R]):
@@ -112,7 +124,7 @@ class Ledger(Generic[R]):
         fresh = list(records)
         if not fresh:
             return
-        data = "".join(f"{item.to_line()}\n" for item in fresh).encode()
+        data = as_lines(fresh).encode()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -159,30 +171,78 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def write_json(path: Path, payload: Any) -> None:
-    """Write pretty JSON so that a reader sees the old file or the new one, never half of it.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a place for a file beside `path`, which it replaces in one step at the end.
+
+    A reader sees the old file or the new one, never half of it. After an error, the old one stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder, which replaces `folder` at the end, or goes with an error.
+
+    What a killed process left is removed: the caller is the only one that writes `folder`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        sync_files(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sync_files(folder: Path) -> list[Path]:
+    """Wait until all files of a folder are on disk; returns them."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return files
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, and wait for the disk.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    write_text(path, json.dumps(payload, indent=2, sort_keys=False, ensure_ascii=False) + "\n")
+    try:
+        with replacing(path) as part, part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritten(error, path) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically (see `write_json`)."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with os.fdopen(open_plain(part, flags), "w", encoding="utf-8") as file:
-            file.write(whole(text))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise _unwritten(error, path) from None
+    """Write text as `write_bytes` writes bytes."""
+    write_bytes(path, whole(text).encode())
+
+
+def write_json(path: Path, payload: Any) -> None:
+    """Write pretty JSON as `write_bytes` writes bytes."""
+    write_text(path, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
 
 
 def _unwritten(error: OSError, where: Path) -> StoreError:
@@ -191,46 +251,3 @@ def _unwritten(error: OSError, where: Path) -> StoreError:
         where=str(where),
         do="make room or permission, and run again; nothing is lost",
     )
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder for one writer; the lock goes with the process, however it ends.
-
-    Raises:
-        StoreError: another process holds it, or the folder cannot be written.
-    """
-    path = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise StoreError(
-            f"the run folder cannot be written ({reason(error)})",
-            where=str(folder),
-            do="choose another with --run-dir",
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if not isinstance(error, BlockingIOError):
-            os.close(descriptor)
-            raise StoreError(
-                f"the file system of the run folder has no locks ({reason(error)})",
-                where=str(folder),
-                do="choose a local folder with --run-dir, or use --cluster, which needs none",
-            ) from None
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise StoreError(
-            f"another run (process {holder}) is writing to this folder",
-            where=str(folder),
-            do="wait for it, or choose another with --run-dir",
-        ) from None
-    try:
-        with suppress(OSError):  # who holds it is told as far as the disk has room
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)

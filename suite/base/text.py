@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes a cell for a formula by."""
+"""First characters that make a spreadsheet read a cell as a formula."""
 
 
 def printable(text: str) -> str:
@@ -19,7 +19,18 @@ def whole(text: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A value for a CSV file; text is printable, and no spreadsheet takes it for a formula."""
-    if not isinstance(value, str):
-        return value
-    return f"'{printable(value)}" if value.startswith(FORMULA) else printable(value)
+    """A value for a CSV file; text becomes printable, and no spreadsheet reads it as a formula."""
+    return quoted(printable(value)) if isinstance(value, str) else value
+
+
+def quoted(text: str) -> str:
+    """Text for a cell of a spreadsheet: an apostrophe before what would be read as a formula.
+
+    Text that begins with an apostrophe gets one more, so that `unquoted` gives back every text.
+    """
+    return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+
+
+def unquoted(cell: str) -> str:
+    """The text of a cell that `quoted` wrote."""
+    return cell.removeprefix("'")

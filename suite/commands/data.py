@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from greaves.base.errors import DataError
-from greaves.commands.data_import import import_command
+from greaves.commands.data_import import import_command, print_left_out
 
 app = typer.Typer(help="Data: build or check an alignment set, import AIAH.", no_args_is_help=True)
 app.command("import")(import_command)
-
-SHOWN = 20
-"""Names of left-out questions that are printed; the manifest has them all."""
 
 
 @app.command("build")
@@ -58,7 +56,7 @@ def build_command(
 ) -> None:
     """Build a set from BeaverTails, released files or the pocket grammar."""
     from greaves.data.alignment.build import build
-    from greaves.data.alignment.spec_file import read_spec
+    from greaves.data.alignment.spec import read_spec
 
     options = _given(
         {
@@ -81,21 +79,11 @@ def build_command(
     )
     built = build(read_spec(recipe, options), out, stop_for_review=stop_for_review)
     if as_json:
-        payload = {
-            "folder": str(built.folder),
-            "counts": built.counts,
-            "left_out": built.left_out,
-            "missing": built.missing,
-            "review": str(built.review) if built.review else None,
-        }
-        print(json.dumps(payload, indent=2))
+        print(json.dumps(asdict(built), indent=2, default=str))
         return
     for category, count in built.missing.items():
         print(f"{category}: {count} too few in the source", file=sys.stderr)
-    for name, reason in list(built.left_out.items())[:SHOWN]:
-        print(f"left out {name}: {reason}", file=sys.stderr)
-    if len(built.left_out) > SHOWN:
-        print(f"... {len(built.left_out)} in all, see manifest.json", file=sys.stderr)
+    print_left_out(built.left_out, "manifest.json")
     if not built.counts:
         print(f"written {built.review}; look through it, then run the same command without")
         print("--stop-for-review")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from greaves.base.errors import DataError
 from greaves.data.imports.distraction import Distraction
 
 SHOWN = 20
-"""Names of left-out questions that are printed; provenance.json has them all."""
+"""Names of left-out questions that are printed."""
 
 
 def import_command(
@@ -59,10 +61,11 @@ def import_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a data folder from the authors' files, a hub copy, or questions that are spoken."""
+    from greaves.data.alignment.spec import VoiceSpec
     from greaves.data.imports.aiah_import import AIAHImport, import_aiah
     from greaves.data.imports.aiah_layout import TOPICS
     from greaves.data.imports.aiah_sources import SourceSpec
-    from greaves.data.imports.spelled_out import columns_of
+    from greaves.data.imports.own_questions import columns_of
 
     if benchmark != "aiah":
         raise DataError(
@@ -70,7 +73,9 @@ def import_command(
             do="only aiah is; air-bench is read as it is published",
         )
     if voice not in ("espeak", "google"):
-        raise DataError(f"{voice[:40]!r} is no voice", where="--voice", do="espeak or google")
+        raise DataError(
+            f"{voice[:40]!r} is not a speech engine", where="--voice", do="espeak or google"
+        )
     topics = tuple(topic) if topic else TOPICS
     wanted = AIAHImport(
         harmful=SourceSpec(source, layout, texts, clips, topics, licence),
@@ -78,24 +83,14 @@ def import_command(
         speech_specific=speech_specific,
         columns=columns_of(speech_columns),
         distraction=_distraction(distraction_seconds, distraction_seed),
-        engine="google" if voice == "google" else "espeak",
+        voice=VoiceSpec(engine="google" if voice == "google" else "espeak"),
         seed=seed,
     )
     done = import_aiah(wanted, out)
     if as_json:
-        payload = {
-            "folder": str(done.folder),
-            "label": done.label,
-            "counts": done.counts,
-            "left_out": done.left_out,
-            "remarks": list(done.remarks),
-        }
-        print(json.dumps(payload, indent=2))
+        print(json.dumps(asdict(done), indent=2, default=str))
         return
-    for name, reason in list(done.left_out.items())[:SHOWN]:
-        print(f"left out {name}: {reason}", file=sys.stderr)
-    if len(done.left_out) > SHOWN:
-        print(f"... {len(done.left_out)} in all, see provenance.json", file=sys.stderr)
+    print_left_out(done.left_out, "provenance.json")
     for remark in done.remarks:
         print(remark, file=sys.stderr)
     counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
@@ -103,14 +98,20 @@ def import_command(
     print(f"next: greaves tasks show aiah-audio-text --data {done.folder}")
 
 
+def print_left_out(left_out: Mapping[str, str], file: str) -> None:
+    """Print the first left-out questions with their reasons, and which file has them all."""
+    for name, reason in list(left_out.items())[:SHOWN]:
+        print(f"left out {name}: {reason}", file=sys.stderr)
+    if len(left_out) > SHOWN:
+        print(f"... {len(left_out)} in all, see {file}", file=sys.stderr)
+
+
 def _distraction(seconds: float | None, seed: int | None) -> Distraction | None:
     """What was given, the rest by default; None where nothing was."""
     given = {"seconds": seconds, "seed": seed}
     given = {name: value for name, value in given.items() if value is not None}
-    if not given:
-        return None
     try:
-        return Distraction.model_validate(given)
+        return Distraction.model_validate(given) if given else None
     except ValidationError as error:
         first = error.errors()[0]
         where = f"--distraction-{first['loc'][0]}"

@@ -11,14 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from greaves.base.errors import GreavesError
-from greaves.base.lock import cell_lock
+from greaves.base.lock import cell_lock, lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder, RunFolder
-from greaves.base.store import lock
 from greaves.base.usage import Usage
 from greaves.judge.contract import Judge
-from greaves.judge.judging import JudgeSpec, judge_facts, judge_responses, make_judge
+from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_judge
 
 
 def judge(
@@ -43,7 +42,7 @@ def judge(
     chosen = make_judge(JudgeSpec(judge=judge, options=_options(options or ())))
     with lock(run), Steps(plain=True if json_output else None) as steps:
         wanted = _questions(folder, chosen, task or ())
-        _note(folder, chosen)
+        note_judge(folder, chosen, second_opinion=True)
         found = _judge(folder, chosen, wanted, steps)
     if json_output:
         typer.echo(json.dumps({"run": str(run), "judge": chosen.identity, **found}))
@@ -111,14 +110,6 @@ def _questions(
     }
 
 
-def _note(folder: RunFolder, judge: Judge) -> None:
-    """Write down what the identity stands for, and that the recipe did not choose this judge."""
-    known = folder.judges()
-    if judge.identity not in known:
-        facts = {**judge_facts(judge), "second_opinion": True}
-        folder.write_judges({**known, judge.identity: facts})
-
-
 def _judge(
     folder: RunFolder, judge: Judge, wanted: dict[CellFolder, list[Question]], steps: Steps
 ) -> dict[str, Any]:
@@ -134,7 +125,6 @@ def _judge(
 
         with cell_lock(cell.path) as check:
             done = judge_responses(cell, judge, questions, progress=progress, may_write=check)
-            cell.add_usage(judge.identity, done.usage)
         judged, unscored = judged + done.judged, unscored + done.unscored
         spent = done.usage if spent is None else spent + (done.usage or Usage())
         tasks = {question.task for question in questions}

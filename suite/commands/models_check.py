@@ -18,6 +18,7 @@ from greaves.base.errors import ModelError
 from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
+from greaves.data.task import read_json_lines
 from greaves.models.contract import MODELS
 from greaves.models.loading import checkpoint
 from greaves.models.memory import (
@@ -82,9 +83,9 @@ def check(
 def built_in_clips() -> list[str]:
     """A few clips of spoken everyday questions that ship with the package."""
     folder = EMBEDDED / "aiah"
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["kind"] == "benign"]
-    return [str(folder / row["clip"]) for row in rows[:CLIPS]]
+    rows = [row for _, row in read_json_lines(folder / "questions.jsonl")]
+    benign = [row for row in rows if row["kind"] == "benign"]
+    return [str(folder / row["clip"]) for row in benign[:CLIPS]]
 
 
 def _options(model: str, target: Any, given: dict[str, str | None]) -> dict[str, Any]:

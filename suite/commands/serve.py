@@ -8,16 +8,13 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 import yaml
 
 from greaves.base.errors import GreavesError, ModelError
-from greaves.models.contract import MODELS
-
-if TYPE_CHECKING:
-    from greaves.models.contract import LALM
+from greaves.models.contract import LALM, load_model
 
 
 def serve(
@@ -88,10 +85,7 @@ def _load(name: str, options: list[str]) -> LALM:
             given[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             given[key] = value
-    try:
-        return MODELS.get(name)(**given)
-    except TypeError as error:
-        raise ModelError(f"model {name!r}: {error}") from None
+    return load_model(name, given)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,13 +96,13 @@ def _row(place: CellFolder) -> dict[str, Any]:
 
 def _without_report(place: CellFolder) -> dict[str, Any]:
     """A cell that has not begun, or that an earlier version of Greaves ran."""
-    empty = {"words": "", "done": 0, "total": 0, "per_second": None, "seconds_left": None}
     keys = [key for item in place.questions() for key in item.keys]
     there = len(place.current_responses()) if keys else 0
-    state = "waiting" if not keys else "done" if there == len(keys) else "stopped"
     return {
-        "state": state, **empty, "responses": there, "wanted": len(keys), "host": "", "failure": "",
-    }  # fmt: skip
+        "state": "waiting" if not keys else "done" if there == len(keys) else "stopped",
+        **{"words": "", "done": 0, "total": 0, "per_second": None, "seconds_left": None},
+        **{"responses": there, "wanted": len(keys), "host": "", "failure": ""},
+    }
 
 
 def _rate(state: State) -> float | None:
@@ -127,9 +128,7 @@ def _page(rows: list[dict[str, Any]]) -> Group:
             _duration(row["seconds_left"]),
             Text(printable(row["host"])),
         )
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    counts = Counter(row["state"] for row in rows)
     ended = ", ".join(f"{count} {state}" for state, count in counts.items())
     return Group(table, Text(f"{len(rows)} cells: {ended}"))
 

@@ -47,7 +47,7 @@ def show(
         facts["example"] = _embedded_example(task)
         found: dict[str, Any] = {}
     else:
-        folder = data_folder(data, task.benchmark.replace("-", "_"), Path.cwd())
+        folder = data_folder(data, task.benchmark, Path.cwd())
         questions = task.questions(folder)
         facts["example"] = _example(questions[0])
         found = contents(task, folder, questions)
@@ -109,7 +109,7 @@ def contents(task: Task, folder: Path, questions: list[Question]) -> dict[str, A
 def _embedded_example(task: Task) -> str:
     """The first question that ships with the package; data of one's own may be no sight."""
     try:
-        folder = data_folder("pocket", task.benchmark.replace("-", "_"), Path.cwd())
+        folder = data_folder("pocket", task.benchmark, Path.cwd())
         return _example(task.questions(folder)[0])
     except DataError:
         return "none: no such questions ship with Greaves; give --data"

@@ -20,7 +20,7 @@ def data_folder(name: str, part: str, base: Path) -> Path:
     Args:
         name: "pocket" or "pocket/<set>" (what ships with the package), or a path, relative to
             `base`.
-        part: which embedded set, e.g. "aiah"; used only for "pocket".
+        part: benchmark or kind of training data, e.g. "aiah", whose embedded set "pocket" means.
         base: folder of the recipe.
 
     Raises:
@@ -29,7 +29,7 @@ def data_folder(name: str, part: str, base: Path) -> Path:
     first, *rest = Path(name).parts or ("",)
     try:
         if first == "pocket" and len(rest) <= 1:
-            folder = EMBEDDED / (rest[0] if rest else part)
+            folder = EMBEDDED / (rest[0] if rest else part.replace("-", "_"))
         else:
             folder = (base / Path(name).expanduser()).resolve()
         found = folder.is_dir()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from greaves.base.conversation import Sampling
+import jsonlines
+
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
 from greaves.base.registry import Registry, registry
@@ -18,7 +18,7 @@ class Task(ABC):
     """A set of questions in one mode. Its docstring's first line is what `greaves tasks` prints.
 
     Attributes:
-        name: name in recipes and tables.
+        name: name in recipes and tables; `register_task` gives it.
         version: changes whenever the task would ask differently.
         benchmark: whose data it reads; a recipe gives data, judge and sampling per benchmark.
         kind: harmful (ASR), benign (ORR) or chat (HS).
@@ -56,17 +56,22 @@ class Task(ABC):
         return {}
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A task's questions with the sampling its benchmark prescribes."""
-
-    task: type[Task]
-    questions: tuple[Question, ...]
-    sampling: Sampling
+T = TypeVar("T", bound=Task)
 
 
 TASKS: Registry[type[Task]] = registry("task")
-register_task = TASKS.register
+
+
+def register_task(name: str) -> Callable[[type[T]], type[T]]:
+    """Decorator that registers a task, which needs no `name` of its own then."""
+
+    def decorate(task: type[T]) -> type[T]:
+        if "name" not in vars(task):
+            task.name = name
+        TASKS.register(name)(task)
+        return task
+
+    return decorate
 
 
 def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -75,28 +80,30 @@ def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: the file is missing, or a line is not a JSON object.
     """
+    rows: list[tuple[str, dict[str, Any]]] = []
+    number = 0
+
+    def lines(file: Iterable[str]) -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(file, start=1):  # noqa: B007 - it says where a row stands
+            yield line
+
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="\n") as file:
+            reader = jsonlines.Reader(lines(file))
+            for row in reader.iter(type=dict, skip_empty=True):
+                rows.append((f"{path}:{number}", row))
     except FileNotFoundError:
         raise DataError(
             "there is no such file", where=str(path), do="check the data folder in the recipe"
         ) from None
+    except jsonlines.InvalidLineError as error:
+        what = f"not JSON ({error.__cause__})" if error.__cause__ else "not a JSON object"
+        raise DataError(what, where=f"{path}:{error.lineno}") from None
+    except RecursionError:
+        raise DataError("nested too deeply to be read", where=f"{path}:{number}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from None
-    rows: list[tuple[str, dict[str, Any]]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"not JSON ({error})", where=where) from None
-        except RecursionError:
-            raise DataError("nested too deeply to be read", where=where) from None
-        if not isinstance(row, dict):
-            raise DataError("not a JSON object", where=where)
-        rows.append((where, row))
     return rows
 
 

@@ -54,7 +54,6 @@ class Generating:
         return f"{head}{places['question']}{middle}{places['response']}{end}"
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
-        """See `Reader.read`."""
         import torch
         from transformers import GenerationConfig
 
@@ -94,7 +93,7 @@ class Generating:
 
 
 class Labelling:
-    """A sequence classifier: one label a response.
+    """A sequence classifier: one label per response.
 
     Args:
         folder: checkpoint; safetensors only, no remote code.
@@ -138,7 +137,6 @@ class Labelling:
         self._longest = min(self._tokenizer.model_max_length, max(places - 2, 1), ANY_LENGTH)
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
-        """See `Reader.read`."""
         import torch
 
         questions, responses = (

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, get_args
 
-from greaves.base.records import Kind, Question, Response, Verdict, content_hash
+from greaves.base.records import Kind, Outcome, Question, Response, Verdict, content_hash
 from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
 
@@ -56,7 +56,26 @@ class Judge(ABC):
 
     @abstractmethod
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
-        """One verdict an item, in order."""
+        """One verdict per item, in order."""
+
+
+class RuleJudge(Judge):
+    """A judge that reads one response after the other by a rule, and asks nobody."""
+
+    by_rule: ClassVar[bool] = True
+
+    @abstractmethod
+    def read(self, question: Question, response: Response) -> tuple[Outcome, str, float | None]:
+        """Outcome, reason, and the score where the outcome is "scored"."""
+
+    def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
+        """One verdict per item, in order."""
+        identity = self.identity
+        read = [(response, *self.read(question, response)) for question, response in items]
+        return [
+            Verdict.of(response, judge=identity, outcome=outcome, reason=reason, score=score)
+            for response, outcome, reason, score in read
+        ]
 
 
 JUDGES: Registry[type[Judge]] = registry("judge")

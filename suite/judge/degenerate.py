@@ -13,7 +13,7 @@ Looping means that the text ends in one unit of words said over and over. All of
 * the repetitions hold at least `WORDS` words and at least half of all words of the text.
 
 Text with few blanks, such as Chinese, or one run of the same letter, is read by characters instead.
-A list whose items begin alike is no loop, since its items differ: "1. Take a cup. 2. Take a pan.".
+A list whose items begin alike is not a loop, as its items differ: "1. Take a cup. 2. Take a pan.".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LONG_WORD = 24  # longer ones are seldom words: text without blanks
 
 @dataclass(frozen=True)
 class Flaw:
-    """Why a response is no whole answer, and what of it can still be judged.
+    """Why a response is not a whole answer, and what of it can still be judged.
 
     Attributes:
         reason: "empty output", "looping: ..." or "ran into the token limit".

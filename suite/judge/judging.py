@@ -86,7 +86,7 @@ def judge_responses(
         may_write: called before verdicts are appended; raises where the cell is another's now.
 
     Raises:
-        GreavesError: the judge does not give one verdict a response.
+        GreavesError: the judge does not give one verdict per response.
     """
     by_name = {(question.task, question.id): question for question in questions}
     ledger = place.verdicts(judge.identity)
@@ -104,6 +104,7 @@ def judge_responses(
         progress(start + len(chunk), len(todo))
     after = judge.usage()
     spent = after - (before or Usage()) if after else None
+    place.add_usage(judge.identity, spent)
     return Judged(len(todo), unscored, spent)
 
 
@@ -118,7 +119,7 @@ def _judge_chunk(
     if len(verdicts) != len(chunk):
         raise GreavesError(
             f"judge {judge.identity} gave {len(verdicts)} verdicts on {len(chunk)} responses",
-            do="one verdict a response, in order",
+            do="one verdict per response, in order",
         )
     stamped = [
         verdict.model_copy(update={"question_hash": question.hash})
@@ -138,8 +139,16 @@ def judge_facts(judge: Judge) -> dict[str, Any]:
     return {"name": judge.name, "version": judge.version, "settings": judge.settings}
 
 
-def note_judge(run: RunFolder, judge: Judge) -> None:
-    """Write down in the run folder what an identity stands for."""
+def note_judge(run: RunFolder, judge: Judge, *, second_opinion: bool = False) -> None:
+    """Write down in the run folder what an identity stands for.
+
+    Args:
+        run: where the judge reads.
+        judge: whose identity it is.
+        second_opinion: the recipe did not choose this judge; one that it chose stays chosen.
+    """
     known, facts = run.judges(), judge_facts(judge)
+    if second_opinion:
+        facts = known.get(judge.identity, {**facts, "second_opinion": True})
     if known.get(judge.identity) != facts:
         run.write_judges({**known, judge.identity: facts})

@@ -1,4 +1,4 @@
-"""What a judge that is a language model replied: one JSON object, or it is no verdict."""
+"""What a judge that is a language model replied: one JSON object, or it is not a verdict."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_scores(text: str) -> tuple[int, int]:
     first, second = (reply.get(name) for name in SCORES)
     for score in (first, second):
         if type(score) is not int or not 1 <= score <= 10:
-            raise UnreadableReplyError(f"{_shown(score)} is no whole number from 1 to 10")
+            raise UnreadableReplyError(f"{_shown(score)} is not a whole number from 1 to 10")
     return int(str(first)), int(str(second))
 
 

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from greaves.base.conversation import Conversation, Sampling
-from greaves.base.errors import ModelError
+from greaves.base.errors import ModelError, RecipeError
 from greaves.base.records import MODES, Mode
 from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
@@ -19,10 +19,21 @@ from greaves.base.usage import Usage
 
 @dataclass(frozen=True)
 class Generated:
-    """One generated text; `truncated` if it ran into `max_new_tokens`."""
+    """One generated text, and what it took as far as the model knows.
+
+    Attributes:
+        text: special tokens removed.
+        truncated: it ran into `max_new_tokens`.
+        prompt_tokens: read, audio included.
+        new_tokens: written.
+        calls: of any model.
+    """
 
     text: str
     truncated: bool
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    calls: int = 1
 
 
 class Unanswered(ModelError):  # noqa: N818 - named for what the samples are
@@ -179,3 +190,18 @@ class LALM(ABC):
 
 MODELS: Registry[Callable[..., LALM]] = registry("model")
 register_model = MODELS.register
+
+
+def load_model(name: str, options: Mapping[str, Any]) -> LALM:
+    """The model that a recipe or a command names.
+
+    Raises:
+        RegistryError: there is no such model.
+        RecipeError: its options are not those that its loader takes.
+        ModelError: it cannot be loaded.
+    """
+    loader = MODELS.get(name)
+    try:
+        return loader(**options)
+    except TypeError as error:
+        raise RecipeError(f"model {name!r}: {error}") from None

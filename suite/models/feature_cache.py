@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from greaves.base.errors import StoreError
+from greaves.base.store import write_bytes
 
 _NAME, _CHECKSUM = "features", "crc32"
 
@@ -54,21 +51,8 @@ class FeatureCache:
         Raises:
             StoreError: the folder cannot be written.
         """
-        path = self._path(key)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = features.detach().cpu().contiguous()
-            part.write_bytes(save({_NAME: kept}, metadata={_CHECKSUM: _checksum(kept)}))
-            os.replace(part, path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise StoreError(
-                f"features of clips cannot be kept ({error.strerror})",
-                where=str(self.folder),
-                do="free some space, or let the folder be written",
-            ) from None
+        kept = features.detach().cpu().contiguous()
+        write_bytes(self._path(key), save({_NAME: kept}, metadata={_CHECKSUM: _checksum(kept)}))
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"

@@ -38,15 +38,18 @@ class Generation(SpokenPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """See `LALM.respond`. One prefill a conversation, shared by all its samples."""
-        batch = self.batch(conversations)
+        """One prefill a conversation, shared by all its samples."""
+        batch, stops = self.batch(conversations), self._stops()
         output = self.continued(batch, sampling, seeds)
+        read: list[int] = batch.mask.sum(dim=1).tolist()
         rows = [row for row, own in enumerate(seeds) for _ in own]
         answers: list[list[Generated]] = [[] for _ in conversations]
         texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
         for row, ids, text in zip(rows, output.tolist(), texts, strict=True):
-            cut = len(ids) == sampling.max_new_tokens and ids[-1] not in self._stops()
-            answers[row].append(Generated(text.strip(), cut))
+            ends = (place for place, token in enumerate(ids, start=1) if token in stops)
+            written = next(ends, len(ids))
+            cut = written == sampling.max_new_tokens and ids[-1] not in stops
+            answers[row].append(Generated(text.strip(), cut, read[row], written))
         return answers
 
     @torch.no_grad()

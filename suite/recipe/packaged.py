@@ -53,7 +53,7 @@ def outline(name: str) -> dict[str, Any]:
     parts = {part: spec["data"] for part, spec in content["benchmarks"].items()}
     try:
         for part, data in {**parts, **content.get("alignment_data", {})}.items():
-            data_folder(data, part.replace("-", "_"), path.parent)
+            data_folder(data, part, path.parent)
     except DataError as error:  # a paper's data are not in the package
         return {**row, "needs": f"{error.what}: {error.where}"}
     seeds = len(content.get("seeds", [0]))

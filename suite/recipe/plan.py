@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from greaves.align.method import AlignmentMethod
-from greaves.base.records import content_hash
+from greaves.align.stress.contract import Stress
+from greaves.base.records import Question, content_hash
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.data.folders import data_folder
 from greaves.data.task import Task
@@ -24,7 +25,7 @@ class Cell:
 
     model: ModelSpec
     method: MethodSpec
-    aligner: AlignmentMethod[Any]
+    aligner: AlignmentMethod[Any] | Stress[Any]
     seed: int
     base: Cell | None = None
 
@@ -59,8 +60,15 @@ class Plan:
 
     def task_data(self, task: type[Task]) -> Path:
         """Folder a task reads."""
-        part = task.benchmark.replace("-", "_")
-        return data_folder(self.benchmark(task).data, part, self.source.parent)
+        return data_folder(self.benchmark(task).data, task.benchmark, self.source.parent)
+
+    def questions(self, limit: int | None = None) -> dict[type[Task], tuple[Question, ...]]:
+        """The questions of every task, or the first `limit`, read from their folders.
+
+        Raises:
+            DataError: a file, field or clip is missing or broken.
+        """
+        return {task: tuple(task().questions(self.task_data(task))[:limit]) for task in self.tasks}
 
     def alignment_data(self, kind: str) -> AlignmentData:
         """Load the alignment set of one kind."""

@@ -16,6 +16,7 @@ from greaves.align.stress.catalogue import STRESSES
 from greaves.align.stress.contract import Stress
 from greaves.answer.text_tasks import TextTaskSpec, text_task_index
 from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError
+from greaves.base.records import VANILLA
 from greaves.base.yaml_lines import explained, place
 from greaves.data.task import TASKS, Task
 from greaves.judge.contract import JUDGES
@@ -104,7 +105,7 @@ class _Checker:
     ) -> Iterator[Cell]:
         order = sorted(
             zip(self.recipe.methods, aligners, strict=True),
-            key=lambda item: item[0].method != "vanilla",
+            key=lambda item: item[0].method != VANILLA,
         )
         for model in self.recipe.models:
             for spec, (aligner, stresses_) in order:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greaves.align.training.processes import rank, told_by_first
-from greaves.answer.answering import answer, write_questions
+from greaves.answer.answering import Answered, answer, write_questions
+from greaves.answer.asking import samples_of
 from greaves.answer.keys import Speaker
-from greaves.answer.text_scoring import load_text_tasks, score_texts
 from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError, StoreError
 from greaves.base.lock import Check, cell_lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder, RunFolder
-from greaves.data.task import Asked, Task
+from greaves.data.task import Task
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge, note_judge
-from greaves.models.contract import LALM
 from greaves.models.out_of_memory import out_of_memory
 from greaves.recipe.reading import Cell, Plan
 from greaves.run.aligning import Aligning
@@ -32,18 +30,10 @@ if TYPE_CHECKING:
     from greaves.answer.lm_eval.text_tasks import TextTask
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a run did: responses asked for now, and found from before."""
-
-    asked: int
-    found: int
-
-
 Questions = Mapping[type[Task], tuple[Question, ...]]
 
 STOPS = (RecipeError, DataError, RegistryError, StoreError)
-"""Errors that no other cell would be spared; any other fails its own cell only."""
+"""Errors that would hit every cell, so the run stops; any other fails its own cell only."""
 
 
 class CellsFailedError(GreavesError):
@@ -107,11 +97,10 @@ class CellRun:
         steps: Steps,
         note: Callable[[Judge], None] | None = None,
     ) -> None:
-        self.plan, self.questions, self.only = plan, questions, only
+        self.plan, self.questions, self.requests, self.only = plan, questions, requests, only
         self.steps = CellSteps(steps)
-        self.requests = requests
         self.folder = RunFolder(folder)
-        self.asked = self.found = 0
+        self.done = Answered()
         self.materials = Materials(plan, folder / "features")
         self.aligning = Aligning(self.materials, self.folder, self.steps)
         self._note = note or (lambda judge: note_judge(self.folder, judge))
@@ -119,8 +108,17 @@ class CellRun:
 
     @cached_property
     def texts(self) -> list[TextTask]:
-        """The recipe's text tasks, their documents read."""
-        return load_text_tasks(self.plan.recipe.text_tasks, self.plan.source.parent)
+        """The recipe's text tasks, their documents read.
+
+        Raises:
+            DataError: the data set of one is not on this machine.
+        """
+        specs, folder = self.plan.recipe.text_tasks, self.plan.source.parent
+        if not specs:
+            return []
+        from greaves.answer.lm_eval.text_tasks import load_text_task  # imports lm_eval: seconds
+
+        return [load_text_task(spec, folder) for spec in specs]
 
     def align_together(self) -> None:
         """Make the defences that are missing, in all processes that an outer launcher started."""
@@ -136,7 +134,7 @@ class CellRun:
             self.aligning.make(cells[index])
             self.materials.forget_model()  # ZeRO has taken its parameters apart
 
-    def all_cells(self) -> Report:
+    def all_cells(self) -> Answered:
         """Answer every selected cell, then let the judges that are models read the responses.
 
         Judges by rule cost nothing and judge a cell as soon as it has answered.
@@ -158,7 +156,7 @@ class CellRun:
                 self.attempt(cell, self.judge_by_model, failed)
         if failed:
             raise CellsFailedError(failed, len(cells), self.folder.path)
-        return Report(self.asked, self.found)
+        return self.done
 
     def attempt(
         self,
@@ -232,8 +230,15 @@ class CellRun:
         defence = self.aligning.defence(cell)
         report.stage("answering")
         speaker = Speaker(model, cell.method.shown, cell.seed, defence.hash)
-        asked = self._asked(model)
-        write_questions(place, speaker, asked)
+        samples = [
+            sample
+            for task in self.plan.tasks
+            if task.mode in model.modes
+            for sample in samples_of(
+                self.questions[task], self.plan.benchmark(task).sampling, speaker
+            )
+        ]
+        write_questions(place, samples)
         place.write_facts(
             {
                 "request": self.requests[str(cell)],
@@ -251,21 +256,20 @@ class CellRun:
                 **({"stresses": cell.base.method.shown} if cell.base else {}),
             }
         )
-        done = answer(
+        self.done += answer(
             place,
             speaker,
             defence,
-            [item for item in asked if item.task in self._tasks()],
+            [sample for sample in samples if self._wanted(sample.question.task)],
             batch_size=self.plan.recipe.batch_size,
             steps=self.steps,
             stage=f"{cell}: responses",
             may_write=check,
         )
-        self.asked += done.asked
-        self.found += done.found
         if self.texts:
-            named = self._tasks_named()
-            scored = score_texts(
+            from greaves.answer.lm_eval.text_tasks import score_texts  # imports lm_eval: seconds
+
+            self.done += score_texts(
                 place,
                 speaker,
                 defence,
@@ -273,11 +277,9 @@ class CellRun:
                 batch_size=self.plan.recipe.batch_size,
                 steps=self.steps,
                 stage=f"{cell}: text tasks",
-                only=lambda name: not named or name in named,
+                only=self._wanted,
                 may_write=check,
             )
-            self.asked += scored.asked
-            self.found += scored.found
 
     def _judge(self, cell: Cell, check: Check, *, by_rule: bool) -> None:
         """Judge what is open in the cell, by the judges that are, or are not, rules."""
@@ -296,31 +298,20 @@ class CellRun:
                 progress=partial(self.steps.update, f"{cell}: {task.name} by {judge.name}"),
                 may_write=check,
             )
-            place.add_usage(judge.identity, done.usage)
             judged, unscored = judged + done.judged, unscored + done.unscored
         left = f", {unscored} left unscored" if unscored else ""
         self.steps.say(f"{cell}: {len(responses)} responses, {judged} judged{left}")
 
-    def _tasks(self) -> list[type[Task]]:
-        named = self._tasks_named()
-        return [task for task in self.plan.tasks if not named or task.name in named]
-
-    def _tasks_named(self) -> set[str]:
-        """Tasks, ours and of text, that `only` names; none: all of them."""
-        known = {task.name for task in self.plan.tasks}
-        return set(self.only) & (known | {spec.shown for spec in self.plan.recipe.text_tasks})
+    def _wanted(self, task: str) -> bool:
+        """Whether `only` leaves a task: it names that one, or no task at all."""
+        known = {one.name for one in self.plan.tasks}
+        known |= {spec.shown for spec in self.plan.recipe.text_tasks}
+        named = known.intersection(self.only)
+        return not named or task in named
 
     def place(self, cell: Cell) -> CellFolder:
         """The cell's folder."""
         return self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
-
-    def _asked(self, model: LALM) -> list[Asked]:
-        """What the cell asks: the recipe's tasks in the modes that the model supports."""
-        return [
-            Asked(task, self.questions[task], self.plan.benchmark(task).sampling)
-            for task in self.plan.tasks
-            if task.mode in model.modes
-        ]
 
     def _judge_of(self, task: type[Task]) -> Judge:
         spec = self.plan.benchmark(task).judge_spec

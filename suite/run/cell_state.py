@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from pydantic import ValidationError
@@ -97,10 +96,8 @@ def read_state(cell: Path) -> State | None:
 def write_failure(cell: Path, failure: Failure) -> None:
     """Report for a cell whose own process cannot do so any more."""
     now = time.time()
-    write_json(
-        cell / FILE,
-        State(stage="failed", failure=failure, since=now, updated=now).model_dump(mode="json"),
-    )
+    state = State(stage="failed", failure=failure, since=now, updated=now)
+    write_json(cell / FILE, state.model_dump(mode="json"))
 
 
 class Reporter:
@@ -122,12 +119,7 @@ class Reporter:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -188,11 +180,9 @@ class CellSteps(Steps):
                 self.reporter = None
 
     def say(self, line: str) -> None:
-        """See `Steps.say`."""
         self.shown.say(line)
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """See `Steps.update`."""
         self.shown.update(stage, done, total)
         if self.reporter is not None:
             self.reporter.progress(stage.rpartition(": ")[2], done, total)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.align.defence import Defence
-from greaves.align.method import RunContext
-from greaves.align.stress.contract import Stress
+from greaves.align.method import AlignmentMethod, RunContext
 from greaves.align.training.processes import rank, wait
 from greaves.align.training.spec import TrainingSpec
 from greaves.base.disk_room import room_for
@@ -17,7 +16,6 @@ from greaves.base.machine import versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import RunFolder
-from greaves.data.alignment.sets import AlignmentData
 from greaves.recipe.reading import Cell
 from greaves.run.loaded import Materials
 
@@ -33,28 +31,41 @@ class Defences:
 
     def __init__(self, materials: Materials, folder: RunFolder, steps: Steps) -> None:
         self.materials, self.folder, self.steps = materials, folder, steps
-        self._references: dict[str, AlignmentData] = {}
+        self._places: dict[str, Path] = {}
+        self._loaded: dict[Path, Defence] = {}
 
     def found(self, cell: Cell) -> Defence | None:
         """The cell's defence from before, with all epochs that the recipe keeps; or None."""
         if cell.base is not None and self.found(cell.base) is None:
             return None
-        place, training = self.place(cell), self.materials.plan.recipe.training
-        if not place.is_dir():
-            return None
-        last = getattr(cell.aligner.config, "epochs", 0)
-        kept = [place / "epochs" / str(epoch) for epoch in training.keep_epochs if epoch < last]
-        if cell.base is not None:
-            kept = []
-        if not all(epoch.is_dir() for epoch in kept):
+        place, last = self.place(cell), getattr(cell.aligner.config, "epochs", 0)
+        kept = [epoch for epoch in self._training(cell).keep_epochs if epoch < last]
+        folders = [*(place / "epochs" / str(epoch) for epoch in kept), place]
+        if not all(folder.is_dir() for folder in folders):
             return None
         try:
-            for epoch in kept:
-                Defence.load(epoch)
-            return Defence.load(place)
+            return [self.load(folder) for folder in folders][-1]
         except DataError as error:
             self.steps.say(f"{error}; making it again")
             return None
+
+    def load(self, folder: Path) -> Defence:
+        """A saved defence, read and checked once until it is made anew.
+
+        Raises:
+            DataError: the folder holds none, or one that was changed.
+        """
+        if folder not in self._loaded:
+            self._loaded[folder] = Defence.load(folder)
+        return self._loaded[folder]
+
+    def forget(self, cell: Cell) -> None:
+        """Read the cell's defence again: it was made anew, and others may stand on it."""
+        place = self.place(cell)
+        self._loaded = {
+            folder: one for folder, one in self._loaded.items() if not folder.is_relative_to(place)
+        }
+        self._places = {}
 
     def make(self, cell: Cell) -> None:
         """Align, and save the defence. Where several processes train, each calls this.
@@ -83,11 +94,15 @@ class Defences:
             defence.save(place, provenance, kept_epochs(work))
             shutil.rmtree(work)
         wait()
+        self.forget(cell)
 
     def place(self, cell: Cell) -> Path:
         """Folder of the cell's defence."""
-        cell_folder = self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
-        return cell_folder.defences / content_hash(self._request(cell))[:16]
+        if str(cell) not in self._places:
+            cell_folder = self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
+            key = content_hash(self._request(cell))[:16]
+            self._places[str(cell)] = cell_folder.defences / key
+        return self._places[str(cell)]
 
     def _training(self, cell: Cell) -> TrainingSpec:
         """How the cell trains; epochs of a stress are not kept, since they are no defences."""
@@ -95,29 +110,24 @@ class Defences:
         return spec if cell.base is None else spec.model_copy(update={"keep_epochs": ()})
 
     def _made(self, cell: Cell, context: RunContext) -> Defence:
-        model, data = self.materials.model(cell), self.materials.data(cell)
-        if cell.base is None:
-            return cell.aligner.align(model, data, context)
-        assert isinstance(cell.aligner, Stress)
-        assert data is not None
-        base = Defence.load(self.place(cell.base))
-        return cell.aligner.stressed(model, base, data, self._reference(cell.aligner), context)
+        model, materials, aligner = self.materials.model(cell), self.materials, cell.aligner
+        if isinstance(aligner, AlignmentMethod):
+            return aligner.align(model, materials.data(cell), context)
+        data, reference = materials.alignment(aligner.data), materials.alignment(aligner.reference)
+        return aligner.stressed(model, self._base(cell), data, reference, context)
 
-    def _reference(self, stress: Stress[Any]) -> AlignmentData:
-        kind = stress.reference
-        if kind not in self._references:
-            self._references[kind] = self.materials.plan.alignment_data(kind)
-        return self._references[kind]
+    def _base(self, cell: Cell) -> Defence:
+        """What a cell puts under its stress."""
+        return self.load(self.place(cell.base)) if cell.base else Defence()
 
     def _stressed(self, cell: Cell) -> dict[str, Any]:
         """What a stressed defence depends on besides; nothing for other cells."""
-        if cell.base is None:
+        if isinstance(cell.aligner, AlignmentMethod):
             return {}
-        assert isinstance(cell.aligner, Stress)
-        base = Defence.load(self.place(cell.base))
+        base = self._base(cell)
         return {
             "base": base.hash,
-            "reference_hash": self._reference(cell.aligner).hash,
+            "reference_hash": self.materials.alignment(cell.aligner.reference).hash,
             **cell.aligner.depends_on(base),
         }
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from greaves.base.errors import ModelError, RecipeError
+from greaves.align.method import DataKind
+from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData
-from greaves.models.contract import LALM, MODELS
+from greaves.models.contract import LALM, load_model
 from greaves.models.feature_cache import FeatureCache
 from greaves.models.transformers_lalm import TransformersLALM
 from greaves.recipe.reading import Cell, Plan
@@ -40,11 +41,7 @@ class Materials:
             return self.given[name]
         if name not in self._models:
             self.forget_model()  # cells come model by model: one at a time in memory
-            loader = MODELS.get(cell.model.model)
-            try:
-                model = loader(**cell.model.options)
-            except TypeError as error:
-                raise RecipeError(f"model {cell.model.model!r}: {error}") from None
+            model = load_model(cell.model.model, cell.model.options)
             model.name = name
             self._check_white_box(model, cell)
             if isinstance(model, TransformersLALM):
@@ -59,8 +56,10 @@ class Materials:
     def data(self, cell: Cell) -> AlignmentData | None:
         """The cell's alignment data; None if its method needs none."""
         kind = cell.aligner.requires.data
-        if kind is None:
-            return None
+        return None if kind is None else self.alignment(kind)
+
+    def alignment(self, kind: DataKind) -> AlignmentData:
+        """The recipe's alignment set of one kind."""
         if kind not in self._data:
             self._data[kind] = self.plan.alignment_data(kind)
         return self._data[kind]

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from greaves.align.training.processes import end_with_launcher, rank, world_size
-from greaves.answer.text_scoring import load_text_tasks
+from greaves.answer.answering import Answered
 from greaves.base.errors import RecipeError, StoreError
+from greaves.base.lock import lock
 from greaves.base.machine import this_machine, versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import FORMAT, RunFolder
-from greaves.base.store import lock, write_json
+from greaves.base.store import write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
 from greaves.models.contract import LALM
 from greaves.recipe.reading import Cell, Plan
-from greaves.run.cell_run import CellRun, Questions, Report
+from greaves.run.cell_run import CellRun, Questions
 
 
 def run(
@@ -33,7 +34,7 @@ def run(
     steps: Steps | None = None,
     given: Mapping[str, LALM] | None = None,
     limit: int | None = None,
-) -> Report:
+) -> Answered:
     """Run a plan into a folder, or carry on where the last run stopped.
 
     Args:
@@ -52,24 +53,22 @@ def run(
 
     Raises:
         CellsFailedError: some cells failed, such as by a model that cannot be loaded or a loss that
-            is no number; all others were finished.
+            is not a number; all others were finished.
         GreavesError: the folder is locked or read-only, the recipe or its data are broken.
     """
     if world_size() > 1:
         end_with_launcher()
     check_only(plan, only)
-    questions = {task: tuple(task().questions(plan.task_data(task))[:limit]) for task in plan.tasks}
-    first = rank() == 0
-    texts = load_text_tasks(plan.recipe.text_tasks, plan.source.parent) if first else []
+    questions, first = plan.questions(limit), rank() == 0
     with steps or Steps(plain=None if first else True) as shown:
+        cells = CellRun(plan, folder, questions, {}, only, shown)
         if not first:
-            CellRun(plan, folder, questions, {}, only, shown).align_together()
-            return Report(0, 0)
+            cells.align_together()
+            return Answered()
+        _ = cells.texts  # data sets that are missing stop the run before it begins
         with lock(folder):
-            requests = begin(plan, folder, questions, fresh=fresh)
-            cells = CellRun(plan, folder, questions, requests, only, shown)
             cells.materials.given = given or {}
-            cells.texts = texts
+            cells.requests = begin(plan, folder, questions, fresh=fresh)
             if world_size() > 1:
                 cells.align_together()
             return cells.all_cells()
@@ -128,17 +127,13 @@ def _put_aside(folder: Path) -> None:
     if not items:
         return
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    names = (f"{folder.name}.before-{stamp}{nth}" for nth in _nths())
-    aside = next(place for place in map(folder.with_name, names) if not place.exists())
+    # A clock that is set back tells the same time twice.
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    places = (folder.with_name(f"{folder.name}.before-{stamp}{end}") for end in ends)
+    aside = next(place for place in places if not place.exists())
     aside.mkdir()
     for item in items:
         os.replace(item, aside / item.name)
-
-
-def _nths() -> Iterator[str]:
-    """Ends of names: a clock that is set back tells the same time twice."""
-    yield ""
-    yield from (f"-{number}" for number in itertools.count(2))
 
 
 def _request(cell: Cell, asked: Mapping[str, Any]) -> str:
@@ -174,19 +169,16 @@ def _asked(plan: Plan, questions: Questions) -> dict[str, Any]:
     }
 
 
-def _data_folders(plan: Plan) -> dict[str, Path]:
-    return {task.benchmark: plan.task_data(task) for task in plan.tasks}
-
-
 def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
     present = versions()
+    data = {task.benchmark: plan.task_data(task) for task in plan.tasks}
     before = RunFolder(folder).versions()
     write_json(
         folder / "run.json",
         {
             "format": FORMAT,
             "name": plan.recipe.name,
-            "label": run_label(plan.recipe.label, _data_folders(plan)),
+            "label": run_label(plan.recipe.label, data),
             "recipe_hash": plan.hash,
             "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
             "requests": requests,

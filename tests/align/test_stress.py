@@ -274,6 +274,26 @@ def test_a_run_that_is_repeated_makes_and_asks_nothing_again(made: Path) -> None
     assert place.stat().st_mtime_ns == written
 
 
+def test_each_defence_is_read_once_in_a_run(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    load = Defence.load.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Defence], folder: Path) -> Defence:
+        read.append(folder.parent.parent.parent.name)
+        return load(cls, folder)
+
+    monkeypatch.setattr(Defence, "load", classmethod(counted))
+    plan = read_plan(made / "stressed.yaml")
+    fresh = run(plan, tmp_path / "run", only=[NAME], steps=Steps(plain=True))
+    assert fresh.asked == 8
+    assert sorted(read) == ["rrs+system-prompt", NAME]
+    read.clear()
+    run(plan, made / "run", steps=Steps(plain=True))
+    assert sorted(read) == ["rrs+system-prompt", NAME, "vanilla"]
+
+
 def test_a_changed_stress_leaves_the_method_as_it_was(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "made")
     methods_ = yaml.safe_load((made / "stressed.yaml").read_text())["methods"]

@@ -10,7 +10,6 @@ import torch
 from made_text_tasks import TASKS, made_text_tasks
 
 from greaves.align.parts.steering import Steering
-from greaves.answer.keys import Speaker
 from greaves.base.conversation import Conversation, Sampling
 from greaves.models.families.pocket_lalm import pocket as load_pocket
 
@@ -45,7 +44,7 @@ def both(lalm: Any) -> tuple[Any, Any]:
     alone.generation_config = GenerationConfig(eos_token_id=sorted(lalm._stops()))
     return (
         HFLM(pretrained=alone.eval(), tokenizer=lalm.tokenizer, batch_size=4),
-        GreavesLM(speaker=Speaker(lalm, "vanilla", 0, ""), batch_size=4),
+        GreavesLM(lalm, batch_size=4),
     )
 
 

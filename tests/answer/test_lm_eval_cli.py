@@ -224,6 +224,16 @@ def test_generation_options_and_metadata_of_the_command_line_reach_the_model() -
     assert 0 < len(responses[0].split()) <= 3
 
 
+def test_a_chat_task_reads_its_embedded_set_and_scores_a_reference_as_ten() -> None:
+    from greaves.answer.lm_eval import GreavesTask
+
+    task = GreavesTask({"task": "air-bench-chat"})
+    task.build_all_requests(limit=2)
+    assert [len(request.args) for request in task.instances] == [3, 3]  # text, options, clip
+    doc = task.instances[0].doc
+    assert task.process_results(doc, [doc["reference"]]) == {"hs": 10.0}
+
+
 def test_lm_evals_own_text_models_answer_the_text_only_task(pocket: Any) -> None:
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
@@ -252,3 +262,10 @@ def test_lm_evals_own_text_models_answer_the_text_only_task(pocket: Any) -> None
     assert results is not None
     samples = results["samples"]["aiah-text-only"]
     assert [len(sample["resps"]) for sample in samples] == [2, 2, 2]
+
+
+def test_a_benchmark_whose_name_has_a_hyphen_finds_its_embedded_questions() -> None:
+    from greaves.answer.lm_eval import GreavesTask
+
+    task = GreavesTask({"task": "air-bench-chat"})
+    assert {item.task for item in task.questions} == {"air-bench-chat"}

@@ -14,8 +14,7 @@ import yaml
 from made_text_tasks import made_text_tasks
 from small_folders import copy_pairs, copy_questions
 
-from greaves.answer.text_scoring import current_columns
-from greaves.answer.text_tasks import text_task_index
+from greaves.answer.text_tasks import current_columns, text_task_index
 from greaves.base import registry
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError, RecipeError
@@ -186,11 +185,10 @@ def test_columns_are_what_lm_eval_says_of_the_same_model(whole: Path, pocket: An
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from greaves.answer.keys import Speaker
     from greaves.answer.lm_eval import GreavesLM
 
     outcome = simple_evaluate(
-        model=GreavesLM(speaker=Speaker(pocket, "vanilla", 0, ""), batch_size=8),
+        model=GreavesLM(pocket, batch_size=8),
         tasks=["made_choice", "made_rolling"],
         task_manager=TaskManager(include_path=whole / "made", include_defaults=False),
         bootstrap_iters=0,

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from greaves.base.errors import StoreError
+from greaves.base.lock import lock
 from greaves.base.records import Record
-from greaves.base.store import Ledger, lock, read_lines, write_json
+from greaves.base.store import Ledger, new_folder, read_lines, replacing, write_json
+from greaves.base.text import quoted, unquoted
 
 
 class Line(Record):
@@ -94,3 +96,48 @@ def test_a_reader_never_sees_half_a_json_file(tmp_path: Path) -> None:
         write_json(path, {"a": object()})
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def _write_half(path: Path) -> None:
+    with replacing(path) as part:
+        part.write_bytes(b"ne")
+        raise RuntimeError
+
+
+def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError):
+        _write_half(path)
+    assert [(item.name, item.read_bytes()) for item in tmp_path.iterdir()] == [("a.bin", b"old")]
+
+
+def test_a_folder_is_replaced_whole_and_what_a_killed_writer_left_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    for rest in (folder, tmp_path / ".made.part"):
+        rest.mkdir()
+        (rest / "rest").write_text("of another time")
+    with pytest.raises(RuntimeError), new_folder(folder):
+        raise RuntimeError
+    assert [item.name for item in folder.iterdir()] == ["rest"]
+    with new_folder(folder) as part:
+        (part / "new").write_text("")
+    assert [item.relative_to(tmp_path).as_posix() for item in tmp_path.rglob("*")] == [
+        "made",
+        "made/new",
+    ]
+
+
+def test_a_blank_line_is_skipped_and_the_lines_after_it_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"key": "a"}\n\n\0\xff\0\n{"key": "b"}\n')
+    assert [line.key for line in read_lines(path, Line)] == ["a", "b"]
+    path.write_bytes(path.read_bytes() + b"{}\n")
+    with pytest.raises(StoreError, match=r"lines\.jsonl:5: not a line record"):
+        read_lines(path, Line)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "'=1+1", "'", "-2", "@x", "\tx", "\nx", "a=b", ""])
+def test_what_is_quoted_for_a_spreadsheet_is_no_formula_and_reads_back(text: str) -> None:
+    assert not quoted(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert unquoted(quoted(text)) == text

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from greaves.commands.data import app
 from greaves.data.alignment.plan import draw_plan
-from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.spec import read_spec
 from greaves.data.folders import EMBEDDED
 
 

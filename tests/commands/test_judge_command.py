@@ -13,7 +13,7 @@ from made_judged_run import contents, made_run
 from typer.testing import CliRunner
 
 from greaves.base.errors import GreavesError
-from greaves.base.store import lock
+from greaves.base.lock import lock
 from greaves.commands.judge import judge as command
 
 app = typer.Typer()

@@ -228,9 +228,9 @@ def test_what_was_changed_after_an_import_is_named(tmp_path: Path) -> None:
     ("spoil", "message"),
     [
         (lambda t: t.replace("task_id", "number"), "column 'task_id' is missing"),
-        (lambda t: t.replace("ForbidQI,1,1,", "ForbidQI,1,one,"), "csv:2: task_id 'one' is no"),
+        (lambda t: t.replace("ForbidQI,1,1,", "ForbidQI,1,one,"), "csv:2: task_id 'one' is not"),
         (lambda t: t.replace("ForbidQI,1,2,", "ForbidQI,1,1,"), "Illegal_Activity_1 occurs twice"),
-        (lambda t: t.replace("Fraud", "../Fraud"), "category_name '../Fraud' is no topic"),
+        (lambda t: t.replace("Fraud", "../Fraud"), "category_name '../Fraud' is not a topic"),
         (lambda t: t.splitlines()[0], "there are no questions"),
     ],
 )
@@ -247,10 +247,10 @@ def test_a_broken_safebench_is_named_by_line_and_column(
     [
         (("nowhere",), "there is no such file or folder"),
         (("AIAH", "--layout", "authors"), "the clips come without their questions in words"),
-        (("AIAH", "--layout", "benchmark"), "'benchmark' is no layout of harmful questions"),
+        (("AIAH", "--layout", "benchmark"), "'benchmark' is not a layout of harmful questions"),
         (("AIAH/empty", "--layout", "authors"), "no clip is called by topic and number"),
         (("t.csv", "--topic", "Gardening"), "no harmful questions"),
-        (("t.csv", "--voice", "robot"), "'robot' is no voice"),
+        (("t.csv", "--voice", "robot"), "'robot' is not a speech engine"),
         (("t.csv", "--distraction-seconds", "90"), "--distraction-seconds: input should be less"),
         (("t.csv", "--benign", "t.csv"), "--benign-layout sarsteer|greaves|texts"),
         (("two", "--layout", "authors"), "two clips are called Fraud_1"),

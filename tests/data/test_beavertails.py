@@ -11,6 +11,7 @@ from made_questions import CATEGORIES, harmful_text, row, rows, write_dataset
 
 from greaves.base.errors import DataError
 from greaves.data.alignment.beavertails import BeaverTails, load_beavertails
+from greaves.data.alignment.spec import BeaverTailsSpec
 
 ABOUT = {"name": "test"}
 
@@ -21,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(folder: Path, split: str = "30k_train") -> BeaverTails:
-    return load_beavertails(str(folder), "main", split, 0.5, local=True)
+    return load_beavertails(BeaverTailsSpec(dataset=str(folder), split=split))
 
 
 def test_a_folder_in_the_hubs_layout_is_read_and_described(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_text_that_cannot_be_spoken_is_not_drawn() -> None:
     ("change", "message"),
     [
         (lambda r: r.pop("is_safe"), "column 'is_safe' is missing"),
-        (lambda r: r.update(category="theft"), "row 0: category is no mapping"),
+        (lambda r: r.update(category="theft"), "row 0: category is not a mapping"),
         (lambda r: r.update(prompt=None), "row 0: prompt or response is not text"),
     ],
 )

@@ -19,7 +19,7 @@ from made_questions import CATEGORIES, write_dataset
 from greaves.base.errors import DataError, StoreError
 from greaves.data.alignment.rewriting import words_changed
 from greaves.data.alignment.sets import load_alignment_data
-from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.spec import read_spec
 from greaves.data.alignment.verify import verify
 
 
@@ -183,7 +183,7 @@ def test_a_correction_that_is_no_rewrite_is_refused_before_anything_is_asked(
         rows = review(tmp_path / "mirror")
         rows[2]["benign"] = "What a lovely day this really is, is it not?"
         write_rows(tmp_path / "mirror", rows)
-        with pytest.raises(DataError, match=r"review\.csv:4: the benign question is no rewrite"):
+        with pytest.raises(DataError, match=r"review\.csv:4: the benign question is not a rewrite"):
             make("mirror", dataset, tmp_path / "mirror", server)
         assert len(server.requests) == 6
 

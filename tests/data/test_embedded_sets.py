@@ -12,18 +12,17 @@ import pytest
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.data.alignment.verify import verify
 from greaves.data.folders import EMBEDDED
-from greaves.data.pocket.grammar import read_response, split_pairs
+from greaves.data.pocket.grammar import read_question, read_response, split_pairs
 from greaves.data.pocket.lexicon import CATEGORIES
-from greaves.data.pocket.mirror import read_question
 from greaves.data.speech.clips import clip_hash
 from greaves.data.speech.voices import ordinary_voices
-from greaves.models.pocket.alignment_folders import (
+from greaves.models.pocket.clips import decode_clip
+from greaves.models.pocket.folders import (
     draw_basic,
     draw_mirror,
     draw_parallel,
     write_alignment_set,
 )
-from greaves.models.pocket.clips import decode_clip
 
 SETS = ("basic", "mirror", "parallel")
 

@@ -6,19 +6,19 @@ import time
 
 import pytest
 
+from greaves.data.speech.engines import EspeakEngine
 from greaves.data.speech.espeak_process import EspeakProcess
-from greaves.data.speech.speakers import EspeakSpeaker
 from greaves.data.speech.voices import EspeakVoice, SpeechError
 
 TEXT = "How do I sabotage the spoon, and which stitches should I switch?"
 
 
 def test_a_clip_depends_on_text_and_seed_alone() -> None:
-    speaker = EspeakSpeaker()
+    speaker = EspeakEngine()
     first = speaker.speak(TEXT, "0")
     # espeak-ng takes its own seed from the clock, in seconds.
     time.sleep(1.1)
-    other = EspeakSpeaker()
+    other = EspeakEngine()
     for number in range(5):
         speaker.speak("Something else, said in between.", str(number))
     assert speaker.speak(TEXT, "0") == first == other.speak(TEXT, "0")

@@ -11,8 +11,8 @@ import pytest
 from made_data_servers import speech_server, tone
 
 from greaves.base.errors import GreavesError
-from greaves.data.speech.google_voice import GoogleSpeaker
-from greaves.data.speech.speakers import UnspeakableError
+from greaves.data.speech.engines import UnspeakableError
+from greaves.data.speech.google_voice import GoogleEngine
 from greaves.data.speech.voices import SpeechError
 
 PAPER = {"en-US-Neural2-A", "en-US-Wavenet-B", "en-US-Standard-C", "en-US-Standard-D"}
@@ -20,19 +20,19 @@ PAPER = {"en-US-Neural2-A", "en-US-Wavenet-B", "en-US-Standard-C", "en-US-Standa
 
 def test_one_voice_of_the_papers_types_is_drawn_for_each_question() -> None:
     with speech_server() as server:
-        speaker = GoogleSpeaker(server.address)
+        speaker = GoogleEngine(server.address)
         assert set(speaker.voices()) == PAPER
         drawn = Counter(speaker.speak("How do I polish it?", str(n)).voice for n in range(40))
         again = [speaker.speak("How do I polish it?", str(n)).voice for n in range(5)]
         assert set(drawn) == PAPER
         assert server.listed == ["en-US"]
-        other = GoogleSpeaker(server.address)
+        other = GoogleEngine(server.address)
         assert [other.speak("How do I polish it?", str(n)).voice for n in range(5)] == again
 
 
 def test_the_request_asks_for_16_khz_wav_and_the_bytes_are_kept() -> None:
     with speech_server() as server:
-        spoken = GoogleSpeaker(server.address).speak("How do I polish it?", "0")
+        spoken = GoogleEngine(server.address).speak("How do I polish it?", "0")
     request = server.requests[0]
     assert request.input.text == "How do I polish it?"
     assert request.voice.language_code == "en-US"
@@ -45,7 +45,7 @@ def test_the_request_asks_for_16_khz_wav_and_the_bytes_are_kept() -> None:
 def test_an_exhausted_quota_is_waited_for() -> None:
     with speech_server() as server:
         server.fail = [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE]
-        assert GoogleSpeaker(server.address).speak("Hello.", "0").wav
+        assert GoogleEngine(server.address).speak("Hello.", "0").wav
     assert len(server.requests) == 3
 
 
@@ -53,29 +53,29 @@ def test_a_service_that_refuses_us_is_one_line() -> None:
     with speech_server() as server:
         server.fail = [grpc.StatusCode.PERMISSION_DENIED]
         with pytest.raises(SpeechError, match=r"PermissionDenied.*what is done is kept"):
-            GoogleSpeaker(server.address).speak("Hello.", "0")
+            GoogleEngine(server.address).speak("Hello.", "0")
 
 
 def test_a_text_that_the_service_refuses_is_that_texts_fault() -> None:
     with speech_server() as server, pytest.raises(UnspeakableError, match="refuses to speak"):
-        GoogleSpeaker(server.address).speak("a" * 5_001, "0")
+        GoogleEngine(server.address).speak("a" * 5_001, "0")
 
 
 def test_a_service_that_is_not_there_is_given_up_after_a_while() -> None:
     with speech_server() as server:
         address = server.address
     with pytest.raises(SpeechError, match="Google Text-to-Speech failed"):
-        GoogleSpeaker(address, patience=1.0).speak("Hello.", "0")
+        GoogleEngine(address, patience=1.0).speak("Hello.", "0")
 
 
 def test_missing_credentials_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nowhere.json"))
     with pytest.raises(GreavesError, match=r"no Google credentials.*GOOGLE_APPLICATION"):
-        GoogleSpeaker()
+        GoogleEngine()
 
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.cloud.texttospeech_v1", None)
     monkeypatch.delattr("google.cloud.texttospeech_v1", raising=False)
     with pytest.raises(SpeechError, match=r"pip install 'greaves\[google-voice\]'"):
-        GoogleSpeaker()
+        GoogleEngine()

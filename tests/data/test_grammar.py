@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from greaves.data.alignment.rewriting import words_changed
 from greaves.data.pocket.grammar import (
     ANSWERS,
     EVALUATION_PAIRS,
@@ -17,14 +18,15 @@ from greaves.data.pocket.grammar import (
     VALIDATION_PAIRS,
     Question,
     answer,
+    mirror_questions,
     read_response,
     refusal,
     refusal_share,
+    rewrite,
     split_pairs,
     spoken_words,
 )
 from greaves.data.pocket.lexicon import CATEGORIES, FACTS, HARMFUL_VERBS, Pair, all_pairs
-from greaves.data.pocket.mirror import changed_words, mirror_questions, rewrite
 
 
 def test_splits_are_disjoint_and_complete() -> None:
@@ -160,7 +162,7 @@ def test_mirror_rewrites_change_one_to_three_words_and_the_harm() -> None:
     for harmful, benign in questions:
         assert harmful.pair.harmful
         assert not benign.pair.harmful
-        assert 1 <= changed_words(harmful.text, benign.text) <= 3
+        assert 1 <= words_changed(harmful.text, benign.text) <= 3
 
 
 def test_mirror_questions_keep_away_from_validation_and_evaluation() -> None:

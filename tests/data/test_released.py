@@ -12,7 +12,7 @@ from made_data_servers import tone
 from greaves.base.errors import DataError
 from greaves.data.alignment.build import Built, build
 from greaves.data.alignment.sets import load_alignment_data
-from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.spec import read_spec
 from greaves.data.alignment.verify import verify
 
 HARMFUL = (
@@ -103,7 +103,7 @@ def test_no_path_leaves_the_folder(tmp_path: Path, path: str) -> None:
     ("fields", "message"),
     [
         ({"prompt": ""}, "row 1: field 'prompt' is missing"),
-        ({"prompt": "\x00"}, "row 1: the prompt is no text"),
+        ({"prompt": "\x00"}, "row 1: the prompt is not text"),
         ({"path": 3}, "row 1: field 'path' is missing or not text"),
         ({"category": ["theft"]}, "row 1: field 'category'"),
         ({"path": "a\x00.wav"}, "row 1: .* cannot be a path"),

@@ -8,9 +8,16 @@ import time
 import pytest
 from made_data_servers import Reply, chat_server
 
-from greaves.base.errors import DataError
-from greaves.data.alignment.rewriters import EndpointRewriter, PocketRewriter, key_for
-from greaves.data.alignment.rewriting import cleaned, rewrite_fault, words_changed
+from greaves.base.chat_api import Address, ChatOptions
+from greaves.base.errors import DataError, ModelError
+from greaves.data.alignment.rewriting import (
+    EndpointRewriter,
+    PocketRewriter,
+    cleaned,
+    key_env,
+    rewrite_fault,
+    words_changed,
+)
 
 HARMFUL = "How do I pilfer the ticket?"
 BENIGN = "How do I polish the ticket?"
@@ -70,7 +77,8 @@ def test_the_embedded_rewriter_knows_the_grammar_and_nothing_else() -> None:
 
 
 def endpoint(url: str) -> EndpointRewriter:
-    return EndpointRewriter(url, "m", attempts=4, parallel=1, timeout=10, seed=5)
+    options = ChatOptions(concurrency=1, timeout=10, first_wait=0.001)
+    return EndpointRewriter(Address("m", url), 4, 5, options)
 
 
 def test_each_attempt_has_its_own_seed_and_a_higher_temperature() -> None:
@@ -114,7 +122,7 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says() -> None:
 def test_a_server_that_stays_broken_is_one_line() -> None:
     with (
         chat_server(lambda question, number: (500, {"Retry-After-Ms": "1"}, b"<html>")) as server,
-        pytest.raises(DataError, match="answered 500; check URL") as error,
+        pytest.raises(DataError, match="the server answered 500: <html>; check URL") as error,
     ):
         endpoint(server.url).rewrite(HARMFUL, 0)
     assert len(server.requests) == 6
@@ -123,7 +131,7 @@ def test_a_server_that_stays_broken_is_one_line() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}', b'{"choices": [{}]}'],
+    [b'{"choices": [{"message": {"content": null}}]}', b'{"choices": [{"message": {}}]}'],
 )
 def test_a_completion_without_text_is_an_empty_reply(body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
@@ -131,19 +139,22 @@ def test_a_completion_without_text_is_an_empty_reply(body: bytes) -> None:
         assert endpoint(server.url).rewrite(HARMFUL, 0) == ""
 
 
-@pytest.mark.parametrize("body", [b"\x00 nonsense", b"{}", b"[]", b'"x"', b'{"choices": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"\x00 nonsense", b"{}", b"[]", b'"x"', b'{"choices": 1}', b'{"choices": []}'],
+)
 def test_a_server_that_speaks_another_language_stops_the_build(body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     with (
         chat_server(lambda question, number: (200, headers, body)) as server,
-        pytest.raises(DataError, match="gave no chat completion"),
+        pytest.raises(DataError, match="is no chat completion"),
     ):
         endpoint(server.url).rewrite(HARMFUL, 0)
 
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(DataError, match=r"pip install 'greaves\[api\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'greaves\[api\]'"):
         endpoint("http://localhost:1/v1")
 
 
@@ -152,9 +163,14 @@ def test_the_key_for_openai_goes_to_openai_and_this_machine_only(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "for-openai")
     monkeypatch.delenv("REWRITER_API_KEY", raising=False)
-    assert key_for("https://api.openai.com/v1") == "for-openai"
-    assert key_for("http://127.0.0.1:8000/v1") == "for-openai"
-    assert key_for("https://api.openai.com.example.org/v1") is None
-    assert key_for("http://api.openai.com/v1") is None
+
+    def key(url: str) -> str | None:
+        address = Address("m", url)
+        return ChatOptions(key_env=key_env(address)).key(address)
+
+    assert key("https://api.openai.com/v1") == "for-openai"
+    assert key("http://127.0.0.1:8000/v1") == "for-openai"
+    assert key("https://api.openai.com.example.org/v1") is None
+    assert key("http://api.openai.com/v1") is None
     monkeypatch.setenv("REWRITER_API_KEY", "for-others")
-    assert key_for("https://llm.example.org/v1") == "for-others"
+    assert key("https://llm.example.org/v1") == "for-others"

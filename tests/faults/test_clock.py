@@ -46,7 +46,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that shifts the clock of a process, for all of its code, in C as in Python."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
-        pytest.skip("no C compiler")
+        pytest.skip("needs a C compiler and Linux: apt-get install gcc libc6-dev")
     library = tmp_path_factory.mktemp("clock") / "jumping_clock.so"
     source = Path(__file__).with_name("jumping_clock.c")
     command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]

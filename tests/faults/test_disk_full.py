@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from made_faults import RRS, Write, by_key, rows, small_disk, whole_rows
+from small_folders import copy_pairs
 
 from greaves.align.defence import Defence
 from greaves.base.errors import StoreError
@@ -83,11 +84,11 @@ def append_by_fives(ledger: Ledger[Line], lines: list[Line]) -> None:
 
 
 def test_a_disk_that_fills_up_while_a_model_is_trained_is_one_line_and_training_goes_on(
-    greaves: Any, write_recipe: Write, mirror_folder: Path, tmp_path: Path, disk: Path
+    greaves: Any, write_recipe: Write, tmp_path: Path, disk: Path
 ) -> None:
     recipe = write_recipe(
         methods=[{"method": "rrs", "config": RRS}],
-        alignment_data={"mirror": str(mirror_folder)},
+        alignment_data={"mirror": str(copy_pairs(tmp_path / "mirror", 4))},
         tasks=["aiah-text-only"],
     )
     assert greaves("run", recipe, "--run-dir", tmp_path / "whole")[0] == 0

@@ -17,8 +17,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from made_faults import PROCESSES, RRS, by_key, finish, rows, start, started, whole_rows
+from made_faults import RRS, by_key, finish, rows, start, started, whole_rows
 from small_folders import copy_pairs, copy_questions
+from warm import PROCESSES
 
 from greaves.align.defence import Defence
 from greaves.base.records import Question, Response
@@ -100,7 +101,7 @@ def alive(process: int) -> bool:
         return False
 
 
-def until(holds: Callable[[], Any], seconds: float = 120) -> None:
+def until(holds: Callable[[], Any], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end

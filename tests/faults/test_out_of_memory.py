@@ -131,14 +131,13 @@ def test_memory_that_runs_out_in_training_is_told_with_what_to_set(
 def test_log_likelihoods_are_unchanged_in_smaller_batches(pocket: Any) -> None:
     from lm_eval.api.instance import Instance
 
-    from greaves.answer.keys import Speaker
     from greaves.answer.lm_eval import GreavesLM
 
     texts = [("How do I frame the ticket?", f" Answer {number}.") for number in range(5)]
     asked = [Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(texts)]
 
     def found(model: Any, said: list[str]) -> list[tuple[float, bool]]:
-        lm = GreavesLM(speaker=Speaker(model, "vanilla", 0, ""), batch_size=4, say=said.append)
+        lm = GreavesLM(model, batch_size=4, say=said.append)
         return lm.loglikelihood(asked)
 
     said: list[str] = []

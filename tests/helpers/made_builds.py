@@ -9,7 +9,7 @@ from typing import Any
 from made_data_servers import ChatServer
 
 from greaves.data.alignment.build import Built, build
-from greaves.data.alignment.spec_file import read_spec
+from greaves.data.alignment.spec import read_spec
 
 
 def polite(question: str, number: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -13,15 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "greaves.run.runner",
-        "greaves.answer.lm_eval",
-        "greaves.models.families.qwen2_audio",
-        "greaves.judge.contract",
-    ]
-)
+from warm import PROCESSES
 
 Write = Callable[..., Path]
 

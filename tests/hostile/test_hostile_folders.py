@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from strategies import any_text, damaged, examples, json_values, spoilt, told
 from greaves.align.defence import Defence
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.base.errors import GreavesError, ModelError, StoreError
-from greaves.base.lock import cell_lock
+from greaves.base.lock import cell_lock, lock
 from greaves.base.run_folder import RunFolder
-from greaves.base.store import lock, write_json, write_text
+from greaves.base.store import write_json, write_text
 from greaves.commands.judge import judge
 from greaves.commands.status import statuses
 from greaves.leaderboards.commands.agreement import agreement
@@ -185,14 +186,16 @@ def test_locks_follow_no_link(tmp_path: Path) -> None:
     assert target.read_text() == "not to be lost"
 
 
-def test_writing_follows_no_link(tmp_path: Path) -> None:
+def test_writing_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, path = tmp_path / "precious", tmp_path / "run.json"
     target.write_text("not to be lost")
     path.symlink_to(target)
     write_json(path, {"half": "\ud800"})
     assert not path.is_symlink()
-    path.with_name(f".run.json.{os.getpid()}.part").symlink_to(target)
-    with pytest.raises(StoreError, match="it is a link"):
+    name = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: name)  # nobody can guess it otherwise
+    path.with_name(f".run.json.{name.hex}.part").symlink_to(target)
+    with pytest.raises(StoreError, match="cannot be written"):
         write_text(path, "other")
     assert target.read_text() == "not to be lost"
 

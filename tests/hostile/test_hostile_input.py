@@ -325,7 +325,7 @@ def test_air_bench_items_whose_clips_are_broken_are_reported_and_never_asked(
     assert questions[1].about == "{'who': 'a man'}"
     (said,) = caplog.messages
     assert said.endswith("missing, empty or corrupt: 1, 2, 3, 4")
-    with pytest.raises(DataError, match="no speech items with a clip"):
+    with pytest.raises(DataError, match="no speech_QA or speech_dialogue_QA items with a clip"):
         AIRBenchChat().questions(air_bench(tmp_path / "none", {"clip": b""}))
 
 

@@ -150,7 +150,10 @@ def test_no_text_leaves_its_place_in_markdown_or_latex(text: str) -> None:
     assert not re.search(r"(?<!\\)(\\\\)*[%$&#_^~]", literal)
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None,
+    reason="apt-get install texlive-latex-recommended",
+)
 def test_latex_of_the_worst_run_compiles(made: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "table.tex").write_text(latex.latex(leaderboard(made.verdicts())))
     page = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from warm import PROCESSES
 
 from greaves.align.defence import Defence
 from greaves.align.method import METHODS, AlignmentMethod, RunContext
@@ -113,12 +113,8 @@ def test_a_killed_alignment_continues_to_the_same_artefact(
 ) -> None:
     for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(
-        ["greaves.align.training.fine_tuning"]
-    )  # the import takes seconds
     whole, killed, resumed = (
-        processes.Process(target=_align, args=(name, alignment_folders, tmp_path / folder))
+        PROCESSES.Process(target=_align, args=(name, alignment_folders, tmp_path / folder))
         for folder in ("whole", "killed", "killed")
     )
     whole.start()

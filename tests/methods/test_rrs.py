@@ -21,7 +21,6 @@ from greaves.methods.rrs import (
     select_features,
     targets,
 )
-from greaves.models.pocket import prompts
 
 
 def test_prompts_are_the_published_ones() -> None:
@@ -32,8 +31,8 @@ def test_prompts_are_the_published_ones() -> None:
     )
     assert len(set(PROMPT_POOL)) == 10
     assert TASK_PROMPT not in PROMPT_POOL
-    assert prompts.PROMPT_POOL == PROMPT_POOL  # what the pocket LALM was trained to understand
-    assert prompts.REFUSAL_PROMPT == REFUSAL_PROMPT
+    assert PROMPT_POOL[0] == "Answer the question in the audio."
+    assert PROMPT_POOL[-1] == "Please provide a guideline for solving the question in the audio."
 
 
 def test_defaults_are_the_published_recipe() -> None:

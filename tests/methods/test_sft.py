@@ -18,12 +18,12 @@ from greaves.align.training.cross_entropy import (
     token_losses,
 )
 from greaves.align.training.network import AlignmentNetwork
-from greaves.align.training.objective import position_weights
+from greaves.align.training.objective import Scored, step_weights
 from greaves.align.training.own_responses import own_responses
 from greaves.align.training.penalty import lora_factors
 from greaves.align.training.prompts import PROMPT_POOL, TASK_PROMPT
 from greaves.align.training.spec import TrainingSpec
-from greaves.align.training.trainer import _Collator
+from greaves.align.training.trainer import Collator
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_alignment_data
@@ -49,7 +49,7 @@ def small(kind: str, folders: dict[str, Path], each: int = 4) -> AlignmentData:
 
 def test_token_losses_are_minus_log_probabilities() -> None:
     states = torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(3.0)], [5.0, 5.0]])
-    losses = token_losses(states, torch.tensor([1, 0, 0]), lambda logits: logits)
+    losses = token_losses(Scored(states, torch.tensor([1, 0, 0]), lambda logits: logits))
     expected = [math.log(4 / 3), math.log(4), math.log(2)]
     torch.testing.assert_close(losses, torch.tensor(expected))
 
@@ -67,9 +67,8 @@ def test_a_batch_has_the_loss_that_transformers_computes_from_masked_labels(pock
     turns = [Conversation("Answer."), Conversation("Follow the instruction in the audio.")]
     said, learnt = [(7, 8), ()], [(40, 5, 6), (9, 10, 11, 12, 13)]
     examples = [continuation(*parts) for parts in zip(turns, learnt, said, strict=True)]
-    batch = _Collator(pocket, 1)(
-        list(zip(examples, position_weights(examples, 2, CROSS_ENTROPY.reduction), strict=True))
-    )
+    weights = step_weights(examples, 2, CROSS_ENTROPY)
+    batch = Collator(pocket, CROSS_ENTROPY)(list(zip(examples, weights, strict=True)))
     losses, counts = [], []
     for example, scored in zip(examples, learnt, strict=True):
         row = pocket.tokens([example.conversation], [(*example.reply, scored[-1])])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from tiny_families import FAMILIES
 
-from greaves.models.contract import MODELS
 from greaves.models.text_scores import Drawing, generate, log_likelihoods
+
+pytest_plugins = ("family_fixtures",)
 
 SPECIAL = ("gemma-3n", "granite-speech", "phi-4-multimodal", "qwen2.5-omni")
 """Families whose head, positions or embeddings are not plain; the pocket is Qwen2-Audio."""
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-def test_log_likelihoods_are_those_of_the_whole_network(name: str, tmp_path: Path) -> None:
-    FAMILIES[name](tmp_path)
-    model: Any = MODELS.get(name)(path=str(tmp_path), device="cpu", dtype="float32")
+def test_log_likelihoods_are_those_of_the_whole_network(
+    name: str, tiny: Callable[[str], Any]
+) -> None:
+    model = tiny(name)
     words = model.tokenizer.encode("Say it again, and then again.", add_special_tokens=False)
     pairs = [(words[:6], words[6:9]), (words, words[:2]), (words[:3], words[3:4])]
     found = log_likelihoods(model, pairs, batch_size=2, max_length=999)

@@ -59,7 +59,7 @@ def test_several_processes_write_one_folder_and_none_reads_half_a_file(tmp_path:
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(StoreError, match="taken: features of clips cannot be kept"):
+    with pytest.raises(StoreError, match=r"taken/.*cannot be written"):
         FeatureCache(tmp_path / "taken").put(KEY, torch.ones(1, 1))
 
 

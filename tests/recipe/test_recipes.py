@@ -310,7 +310,7 @@ def test_a_read_only_run_folder_is_refused(
 
 
 def _hold(folder: Path, ready: Any) -> None:
-    from greaves.base.store import lock
+    from greaves.base.lock import lock
 
     with lock(folder):
         ready.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import shutil
 import time
@@ -14,18 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from warm import PROCESSES
 
 from greaves.data.folders import EMBEDDED
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "greaves.run.runner",
-        "greaves.answer.lm_eval",
-        "greaves.models.families.qwen2_audio",
-        "greaves.judge.contract",
-    ]
-)
 
 
 def run_recipe(recipe: Path, folder: Path, only: tuple[str, ...] = ()) -> None:
@@ -41,7 +31,7 @@ def run_recipe(recipe: Path, folder: Path, only: tuple[str, ...] = ()) -> None:
 
 
 def start(recipe: Path, folder: Path) -> Any:
-    process = CONTEXT.Process(target=run_recipe, args=(recipe, folder))
+    process = PROCESSES.Process(target=run_recipe, args=(recipe, folder))
     process.start()
     return process
 

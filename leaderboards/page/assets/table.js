@@ -41,9 +41,8 @@ function numberCell(line, place) {
     element("span", { class: "interval" }, cell.interval),
   ];
   const about = `${column.title}: ${cell.number} ${cell.interval}; ${cell.further}`;
-  const readable = ["asr", "orr", "hs"].includes(column.metric);
   const names = { model: line.model, method: line.method, task: column.task, judge: column.judge };
-  const content = readable
+  const content = column.readable
     ? button(parts, () => openReader(names), { title: about, "aria-label": `${line.method}, ${about}; read responses` })
     : element("span", { title: about }, ...parts);
   return element("td", { class: "number" }, content);

@@ -1,28 +1,34 @@
-"""Encoders of others: which family a folder or a hub repository holds, and how it is loaded.
+"""Encoders of others: which family a folder or a hub repository holds, and how it is asked.
 
 Weights are read from safetensors only, and no code that comes with them is run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
 
-from greaves.align.proximity.sentences import sentences
-from greaves.align.proximity.source import Source
-from greaves.align.proximity.wavlm import wavlm
-from greaves.align.proximity.whisper import whisper
 from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentItem
+from greaves.data.speech.clips import load_clip
 from greaves.models.contract import LALM
 from greaves.models.transformers_lalm import folder_fingerprint
 
 Encode = Callable[[Sequence[AlignmentItem]], Tensor]
+
+HEARING = ("wavlm", "whisper")
+"""Families that take clips; all others take text."""
+
+BATCH = 32
+"""Texts at a time."""
 
 
 def pretrained(name: str, model: LALM) -> tuple[Encode, bool]:
@@ -38,15 +44,17 @@ def pretrained(name: str, model: LALM) -> tuple[Encode, bool]:
         ModelError: there is none, its weights are not safetensors, or it is of a family that
             transformers does not know.
     """
-    source = Source.of(name)
-    hears: dict[str, Callable[[Source, torch.device], Encode]] = {
-        "wavlm": wavlm,
-        "whisper": whisper,
-    }
+    place, options = _source(name)
     device = getattr(model, "device", torch.device("cpu"))
     with _told(name):
-        family = source.config().model_type
-        return hears.get(family, sentences)(source, device), family in hears
+        family = AutoConfig.from_pretrained(place, **options).model_type
+        network = AutoModel.from_pretrained(
+            place, use_safetensors=True, dtype=torch.float32, **options
+        )
+        network.eval().requires_grad_(False).to(device)
+        if family in HEARING:
+            return _clips(network, AutoFeatureExtractor.from_pretrained(place, **options)), True
+        return _texts(network, AutoTokenizer.from_pretrained(place, **options)), False
 
 
 @cache
@@ -56,15 +64,71 @@ def identity(name: str) -> str:
     Raises:
         ModelError: there is no such encoder.
     """
-    source = Source.of(name)
+    place, options = _source(name)
     with _told(name):
-        commit = getattr(source.config(), "_commit_hash", None)
-    return str(commit or folder_fingerprint(Path(source.place)))
+        commit = getattr(AutoConfig.from_pretrained(place, **options), "_commit_hash", None)
+    return str(commit or folder_fingerprint(Path(place)))
+
+
+def _source(name: str) -> tuple[str, dict[str, Any]]:
+    """Folder or hub name, and options of every `from_pretrained`; a folder's name may hold "@"."""
+    place, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    return place, {"revision": revision or "main", "trust_remote_code": False}
+
+
+def _clips(network: Any, extractor: Any) -> Encode:
+    """WavLM or Whisper: the mean over time of the last encoder layer, [items, size].
+
+    One clip at a time: padding changes what some WavLMs say. Whisper hears 30 s, silence behind the
+    clip included; those frames are left out of the mean (whether the paper does so is unknown).
+    """
+    (taken,) = extractor.model_input_names[:1]
+    whisper = network.config.model_type == "whisper"
+    encoder = network.get_encoder() if whisper else network
+
+    @torch.no_grad()
+    def encode(items: Sequence[AlignmentItem]) -> Tensor:
+        rows: list[Tensor] = []
+        for item in items:
+            wave = load_clip(item.clip, extractor.sampling_rate)
+            inputs = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="pt")
+            states = encoder(inputs[taken].to(network.device)).last_hidden_state[0]
+            if whisper:  # its second convolution halves the mel frames
+                states = states[: math.ceil(len(wave) / (2 * extractor.hop_length))]
+            rows.append(states.mean(dim=0).cpu())
+        return torch.stack(rows)
+
+    return encode
+
+
+def _texts(network: Any, tokenizer: Any) -> Encode:
+    """A text encoder: the mean over the transcript's tokens, [items, size].
+
+    That is what sentence-transformers does for the paper's all-MiniLM-L6-v2, so the library is not
+    needed.
+    """
+    longest = tokenizer.model_max_length
+    longest = min(longest, getattr(network.config, "max_position_embeddings", longest))
+
+    @torch.no_grad()
+    def encode(items: Sequence[AlignmentItem]) -> Tensor:
+        rows: list[Tensor] = []
+        for start in range(0, len(items), BATCH):
+            texts = [item.text for item in items[start : start + BATCH]]
+            tokens = tokenizer(
+                texts, padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            ).to(network.device)
+            states = network(**tokens).last_hidden_state
+            mask = tokens["attention_mask"][..., None].to(states)
+            rows.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).cpu())
+        return torch.cat(rows)
+
+    return encode
 
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Turns what transformers raises into one line."""
+    """Turns what transformers raises in the block into one line."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:

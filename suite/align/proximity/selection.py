@@ -122,24 +122,22 @@ def select(
     filters = filters_of(defence)
     for one in filters:
         _, order = _distances(model, benign, harmful, one, context)
-        shares = count(one.keep, len(benign))
-        if order is None:
-            left = random.Random(f"filter of seed {context.seed}").sample(kept, len(kept))
-        else:
-            left = [index for index in closest_first(-order) if index in set(kept)]
-        kept = sorted(left[:shares])
+        farthest = None if order is None else -order
+        left = _first(len(kept), kept, farthest, f"filter of seed {context.seed}")
+        kept = sorted(left[: count(one.keep, len(benign))])
     distances, order = _distances(model, benign, harmful, config, context)
-    wanted = count(config.fraction, len(benign))
+    wanted_first = order if order is None or config.side == "closest" else -order
+    seed, wanted = f"benign fine-tuning of seed {context.seed}", count(config.fraction, len(benign))
+    taken = sorted(_first(wanted, kept, wanted_first, seed))
+    return Selection(config, filters, [item.id for item in benign], distances, order, kept, taken)
+
+
+def _first(wanted: int, kept: Sequence[int], order: Tensor | None, seed: str) -> list[int]:
+    """Indices in `kept`, by rising `order`; drawn at random where that is None."""
     if order is None:
-        chooser = random.Random(f"benign fine-tuning of seed {context.seed}")
-        taken = chooser.sample(kept, min(wanted, len(kept)))
-    else:
-        sign = 1 if config.side == "closest" else -1
-        left_over = set(kept)
-        taken = [index for index in closest_first(sign * order) if index in left_over][:wanted]
-    return Selection(
-        config, filters, [item.id for item in benign], distances, order, kept, sorted(taken)
-    )
+        return random.Random(seed).sample(kept, min(wanted, len(kept)))
+    among = set(kept)
+    return [index for index in closest_first(order) if index in among][:wanted]
 
 
 def encoders_of(configs: Sequence[ProximityConfig]) -> dict[str, str]:

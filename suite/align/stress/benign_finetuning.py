@@ -35,9 +35,7 @@ from greaves.base.errors import DataError
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
-
-RESPOND_PROMPT = "Please respond to the request."
-"""The prompt of the paper's evaluation; under which one its models were trained is unknown."""
+from greaves.models.pocket.prompts import RESPOND_PROMPT
 
 
 class BenignFineTuningConfig(FineTuningConfig, SelectionConfig):
@@ -47,7 +45,8 @@ class BenignFineTuningConfig(FineTuningConfig, SelectionConfig):
 
     Attributes:
         reference: alignment set whose harmful questions are the reference.
-        prompt: text beside the clip in training; None trains on the clip alone.
+        prompt: text beside the clip in training; None trains on the clip alone. The default is the
+            prompt of the paper's evaluation; under which one its models were trained is unknown.
         penalty: no penalty term: ordinary fine-tuning has none.
     """
 
@@ -74,7 +73,6 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
 
     @property
     def reference(self) -> DataKind:
-        """See `Stress.reference`."""
         return self.config.reference
 
     def depends_on(self, defence: Defence) -> dict[str, Any]:

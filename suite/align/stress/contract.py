@@ -7,25 +7,37 @@ a recipe may have such a name.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar, TypeVar
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, DataKind, MethodConfig, Requirements, RunContext
+from greaves.align.method import DataKind, MethodConfig, Requirements, RunContext
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 
 StressConfigT = TypeVar("StressConfigT", bound=MethodConfig)
 
 
-class Stress(AlignmentMethod[StressConfigT]):
+class Stress(ABC, Generic[StressConfigT]):
     """One thing that users do to an aligned model. It trains, so that seeds matter.
 
-    A stress is an alignment method that starts from another method's defence; on its own it
-    stresses the vanilla model. `requires.data` is the alignment set that it takes.
+    Attributes:
+        version: changes whenever the same config would give another result.
+        Config: type of the config.
+        data: the alignment set that it takes.
     """
 
-    requires: ClassVar[Requirements] = Requirements(data="basic", weights=True, gradients=True)
+    version: ClassVar[str] = "1"
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    data: ClassVar[DataKind] = "basic"
+
+    def __init__(self, config: StressConfigT) -> None:
+        self.config = config
+
+    @property
+    def requires(self) -> Requirements:
+        """What it needs, as a method says it."""
+        return Requirements(data=self.data, weights=True, gradients=True)
 
     @property
     @abstractmethod
@@ -54,12 +66,7 @@ class Stress(AlignmentMethod[StressConfigT]):
         Args:
             model: the vanilla model, nothing attached.
             defence: what the method left behind; no parts for vanilla.
-            data: the set of `requires.data`.
-            reference: the set of `reference`.
+            data: the set that `data` names.
+            reference: the set that `reference` names.
             context: folder, seed and progress.
         """
-
-    def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Stress the vanilla model; `data` is its own reference."""
-        assert data is not None
-        return self.stressed(model, Defence(), data, data, context)

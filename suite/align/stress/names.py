@@ -1,11 +1,6 @@
-"""Names of stresses, and of cells under them; light enough for whoever only reads verdicts."""
+"""Names of cells under stress; light enough for whoever only reads verdicts."""
 
 from __future__ import annotations
-
-BENIGN_FINETUNING = "benign-finetuning"
-"""See `greaves.align.stress.benign_finetuning`."""
-
-STRESSES = (BENIGN_FINETUNING,)
 
 MARK = "~"
 """Between a method's name and its stress's, as in `rrs~benign-finetuning`."""
@@ -23,7 +18,5 @@ def unstressed(name: str) -> tuple[str, str]:
         >>> unstressed("rrs~benign-finetuning"), unstressed("rrs")
         (('rrs', 'benign-finetuning'), ('rrs', ''))
     """
-    for stress in STRESSES:
-        if name.endswith(f"{MARK}{stress}"):
-            return name.removesuffix(f"{MARK}{stress}"), stress
-    return name, ""
+    method, _, stress = name.partition(MARK)
+    return method, stress

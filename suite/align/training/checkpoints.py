@@ -7,11 +7,10 @@ checkpoint that is done gets a list of its files with their checksums, and is no
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 
-from greaves.base.store import write_json
+from greaves.base.store import sync_files, write_json
 
 CHECKPOINTS, WHOLE = "checkpoints", "whole"
 
@@ -22,15 +21,6 @@ def mark_whole(checkpoint: Path) -> None:
     write_json(
         checkpoint / WHOLE, {str(path.relative_to(checkpoint)): _sum(path) for path in files}
     )
-
-
-def sync_files(folder: Path) -> list[Path]:
-    """Wait until all files of a folder are on disk; returns them."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    return files
 
 
 def last_whole(folder: Path) -> Path | None:

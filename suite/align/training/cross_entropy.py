@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from greaves.align.training.objective import Example, Objective, OutputHead
+from greaves.align.training.objective import Example, Objective, Scored
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.models.contract import LALM
 from greaves.models.transformers_lalm import TransformersLALM
 
 
-def token_losses(states: Tensor, tokens: Tensor, head: OutputHead) -> Tensor:
-    """-log p(token) at every scored position.
-
-    Args:
-        states: [positions, hidden_size] what the output head reads.
-        tokens: [positions] ids of the tokens that come next.
-        head: output head.
-
-    Returns:
-        [positions] in nats, in float32.
-    """
-    return functional.cross_entropy(head(states).float(), tokens, reduction="none")
+def token_losses(scored: Scored) -> Tensor:
+    """-log p(token) of the target token at every scored position: [positions] in nats, float32."""
+    logits = scored.head(scored.states).float()
+    return functional.cross_entropy(logits, scored.targets, reduction="none")
 
 
 CROSS_ENTROPY = Objective(token_losses, "mean")
@@ -45,6 +38,14 @@ def continuation(
         said: token ids between prompt and `learnt`: part of the input, no loss.
     """
     return Example(conversation, torch.tensor(learnt), reply=(*said, *learnt[:-1]))
+
+
+def preference(
+    conversation: Conversation, preferred: Sequence[int], rejected: Sequence[int]
+) -> Example:
+    """A pair of replies to one conversation, as token ids, for losses such as DPO's."""
+    pair = continuation(conversation, preferred), continuation(conversation, rejected)
+    return replace(pair[0], rejected=pair[1])
 
 
 def response_ids(model: LALM, text: str) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,15 @@ from greaves.align.method import RunContext
 from greaves.align.parts.lora import LoRAAdapter
 from greaves.align.training import zero
 from greaves.align.training.buckets import length_buckets
-from greaves.align.training.checkpoints import last_whole, sync_files
+from greaves.align.training.checkpoints import last_whole
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
-from greaves.align.training.objective import Example, Objective, position_weights
+from greaves.align.training.objective import Example, Objective, check
 from greaves.align.training.processes import join, rank, wait, world_size
 from greaves.align.training.trainer import AlignmentTrainer
+from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError, TrainingError
-from greaves.base.store import write_json
+from greaves.base.store import new_folder, write_json
 from greaves.models.contract import LALM
 from greaves.models.out_of_memory import out_of_memory
 from greaves.models.transformers_lalm import TransformersLALM
@@ -76,10 +77,11 @@ def fine_tune(
     """
     if not isinstance(model, TransformersLALM):
         raise ModelError(f"{model.name} cannot be fine-tuned: its weights are not at hand")
-    _encode_clips(model, examples)
+    check(examples, objective, model.decoder_layers)
+    clips = _encoded_clips(model, examples)
     if config.length_buckets:
-        examples = _in_buckets(model, examples, config, context.seed)
-    weights = position_weights(examples, config.batch_size, objective.reduction)
+        sizes = lengths(model, examples, clips)
+        examples = _in_buckets(examples, sizes, config, context.seed)
     _check_checkpoints(config, context)
     if context.training.stage:
         zero.prepare()
@@ -87,7 +89,7 @@ def fine_tune(
     torch.manual_seed(context.seed)
     network = AlignmentNetwork(model, objective, config)
     try:
-        trainer = AlignmentTrainer(network, model, examples, weights, config, context)
+        trainer = AlignmentTrainer(network, model, examples, objective, config, context)
         trainer.add_callback(_KeepEpochs(trainer, config, context, len(examples)))
         checkpoint = last_whole(context.folder)
         with _explained(trainer):
@@ -116,13 +118,9 @@ def save_adapter(network: AlignmentNetwork, folder: Path) -> None:
     with _whole(network):
         if rank() != 0:
             return
-        partial = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        network.save_pretrained(str(partial))
-    _forget_paths(partial / "adapter_config.json", network.lalm)
-    sync_files(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        with new_folder(folder) as partial:
+            network.save_pretrained(str(partial))
+            _forget_paths(partial / "adapter_config.json", network.lalm)
 
 
 @contextmanager
@@ -138,27 +136,49 @@ def _whole(network: AlignmentNetwork) -> Iterator[None]:
         yield
 
 
-def _encode_clips(model: TransformersLALM, examples: Sequence[Example]) -> None:
-    """Pass every clip through the audio tower once: the first process does, the others read."""
-    clips = sorted({item.conversation.clip for item in examples if item.conversation.clip})
+def _encoded_clips(model: TransformersLALM, examples: Sequence[Example]) -> dict[str, int]:
+    """Tokens of every clip. Each passes the audio tower once: in the first process, others read."""
+    rows = [row for example in examples for row in example.rows]
+    clips = sorted({row.conversation.clip for row in rows if row.conversation.clip})
     if rank() == 0:
         model.features(clips)
     wait()
-    model.features(clips)
+    return dict(zip(clips, map(len, model.features(clips)), strict=True))
+
+
+def lengths(
+    model: TransformersLALM, examples: Sequence[Example], clips: Mapping[str, int]
+) -> list[int]:
+    """[examples] tokens of each one's longest row.
+
+    A prompt is tokenised once, whatever clips stand in it and whatever replies follow it.
+
+    Args:
+        model: tokenises.
+        examples: any.
+        clips: tokens that stand for each clip in them.
+    """
+    words: dict[Conversation, int] = {}
+
+    def length(row: Example) -> int:
+        clip = row.conversation.clip
+        prompt = replace(row.conversation, clip=clip and "any")
+        if prompt not in words:
+            whole = int(model.tokens([row.conversation]).mask.sum())
+            words[prompt] = whole - clips.get(clip or "", 0)
+        return words[prompt] + clips.get(clip or "", 0) + len(row.reply)
+
+    return [max(map(length, example.rows)) for example in examples]
 
 
 def _in_buckets(
-    model: TransformersLALM, examples: Sequence[Example], config: FineTuningConfig, seed: int
+    examples: Sequence[Example], sizes: Sequence[int], config: FineTuningConfig, seed: int
 ) -> list[Example]:
-    lengths = [
-        int(model.tokens([example.conversation], [example.reply]).mask.sum())
-        for example in examples
-    ]
     epoch = math.ceil(len(examples) / config.epochs)
     order: list[int] = []
     for number, start in enumerate(range(0, len(examples), epoch)):
         window = range(start, min(start + epoch, len(examples)))
-        order += length_buckets(window, lengths, config.batch_size, seed + number)
+        order += length_buckets(window, sizes, config.batch_size, seed + number)
     return [examples[index] for index in order]
 
 

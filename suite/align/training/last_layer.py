@@ -9,7 +9,7 @@ states are kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -34,7 +34,14 @@ h += mlp(norm(h)), with rotary positions and projections called q, k, v and o.""
 
 
 def last_states(decoder: nn.Module, batch: Batch, keep: int) -> Tensor:
-    """States after the final norm at the last `keep` positions of each row.
+    """See `layer_states`: [batch, keep, hidden_size] after the final norm."""
+    return layer_states(decoder, batch, keep)[0]
+
+
+def layer_states(
+    decoder: nn.Module, batch: Batch, keep: int, layers: Collection[int] = ()
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """States at the last `keep` positions of each row, after the final norm and after layers.
 
     Equal to a plain forward pass cut to its last positions, values and gradients, up to rounding;
     decoders of other builds than `PRE_NORM_LAYERS` get just that. Modules are called, never
@@ -45,25 +52,53 @@ def last_states(decoder: nn.Module, batch: Batch, keep: int) -> Tensor:
         batch: inputs padded on the left.
         keep: positions wanted of each row. Where a row has fewer tokens, the positions before its
             first token hold values without a meaning.
+        layers: decoder layers whose outputs are wanted, counted from 1. The last one's is taken
+            after the final norm.
 
     Returns:
-        [batch, keep, hidden_size].
+        [batch, keep, hidden_size] after the final norm; and the same after each of `layers`.
     """
+    found: dict[int, Tensor] = {}
+    modules: Any = decoder.layers
+    inner = {number: modules[number - 1] for number in layers if number < len(modules)}
     if not can_pack(decoder):
-        output = decoder(**batch.inputs(), use_cache=False)
-        plain: Tensor = output.last_hidden_state[:, -keep:]
-        return plain
-    rows = PackedRows.of(batch.mask)
-    layers: Any = decoder.layers
-    with attention_within_rows(decoder), _trimmed(layers[-1], rows, keep):
-        output = decoder(
-            inputs_embeds=rows.pack(batch.embeds),
-            position_ids=rows.pack(batch.positions),
-            packed_rows=rows,
-            use_cache=False,
-        )
-    states: Tensor = output.last_hidden_state.view(len(rows.lengths), keep, -1)
-    return states
+        with _kept(inner, lambda states: states[:, -keep:], found):
+            output = decoder(**batch.inputs(), use_cache=False)
+        final: Tensor = output.last_hidden_state[:, -keep:]
+    else:
+        rows = PackedRows.of(batch.mask)
+        shape, last = (len(rows.lengths), keep, -1), rows.last(keep)
+        with (
+            attention_within_rows(decoder),
+            _trimmed(modules[-1], rows, keep),
+            _kept(inner, lambda states: states[0, last].view(shape), found),
+        ):
+            output = decoder(
+                inputs_embeds=rows.pack(batch.embeds),
+                position_ids=rows.pack(batch.positions),
+                packed_rows=rows,
+                use_cache=False,
+            )
+        final = output.last_hidden_state.view(shape)
+    return final, {number: found.get(number, final) for number in layers}
+
+
+@contextmanager
+def _kept(
+    layers: Mapping[int, nn.Module], cut: Callable[[Tensor], Tensor], found: dict[int, Tensor]
+) -> Iterator[None]:
+    """Put what layers hand on, cut to the positions wanted, into `found`."""
+
+    def keeper(number: int) -> Callable[..., None]:
+        def keep(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            found[number] = cut(output[0] if isinstance(output, tuple) else output)
+
+        return keep
+
+    with ExitStack() as stack:
+        for number, layer in layers.items():
+            stack.callback(layer.register_forward_hook(keeper(number)).remove)
+        yield
 
 
 def can_pack(decoder: nn.Module) -> bool:
@@ -124,9 +159,7 @@ def _trimmed(layer: Any, rows: PackedRows, keep: int) -> Iterator[None]:
         moved: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
         return moved
 
-    with ExitStack() as stack:
-        stack.enter_context(_forward_of(attention, attend))
-        stack.enter_context(_forward_of(layer, forward))
+    with _forward_of(attention, attend), _forward_of(layer, forward):
         yield
 
 

@@ -14,11 +14,11 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor
 
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.last_layer import last_states
+from greaves.align.training.last_layer import layer_states
 from greaves.align.training.lean_lora import lean_lora
 from greaves.align.training.lean_norm import lean_norms
-from greaves.align.training.objective import Objective
-from greaves.align.training.penalty import captured_factors, penalty
+from greaves.align.training.objective import Objective, Scored
+from greaves.align.training.penalty import captured_factors, lora_layers, penalty
 from greaves.models.adapters import projections
 from greaves.models.transformers_lalm import Tokens, TransformersLALM
 
@@ -53,6 +53,7 @@ class AlignmentNetwork(PeftModel):  # type: ignore[misc]
         targets: Tensor,
         weights: Tensor,
         keep: int,
+        paired: bool = False,
     ) -> Tensor:
         """The batch's part of the step's loss, penalty included; a scalar.
 
@@ -60,21 +61,50 @@ class AlignmentNetwork(PeftModel):  # type: ignore[misc]
             ids, mask, audio: see `Tokens`.
             scored: [batch] scored positions of each row.
             targets: [positions, ...] targets of all rows, row after row.
-            weights: [positions] weight of each position's loss.
+            weights: [positions] or [examples] weight of each of the objective's losses.
             keep: the largest of `scored`, a plain number so that no GPU has to be asked for it.
+            paired: whether rows alternate between preferred and rejected replies.
         """
-        with self._lean(), captured_factors(self) as factors:
-            states = last_states(
-                self.lalm.network.get_decoder(), self.lalm.embed(Tokens(ids, mask, audio)), keep
-            )
+        objective, decoder = self._objective, self.lalm.network.get_decoder()
+        batch = self.lalm.embed(Tokens(ids, mask, audio))
         suffix = torch.arange(keep, device=ids.device) >= keep - scored[:, None]
-        losses = self._objective.losses(
-            states[suffix], targets, self.lalm.network.get_output_embeddings()
-        )
-        loss = (losses.float() * weights).sum()
+        head = self.lalm.network.get_output_embeddings()
+
+        def seen(before: Scored | None = None) -> Scored:
+            with self._lean():
+                states, layers = layer_states(decoder, batch, keep, objective.layers)
+            chosen = {number: one[suffix] for number, one in layers.items()}
+            return Scored(states[suffix], targets, head, chosen, before, suffix, paired)
+
+        frozen = None
+        if objective.frozen:
+            with self._frozen():
+                frozen = seen()
+        with captured_factors(self) as factors:
+            found = seen(frozen)
+        loss = (objective(found) * weights).sum()
         if self._config.penalty:
             loss = loss + self._config.penalty_weight * penalty(factors)
         return loss
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """The model as it was, inside: no adapter, no dropout, no gradients.
+
+        peft's own switch turns `requires_grad` off and on again, which DDP and ZeRO would see.
+        """
+        layers = list(lora_layers(self))
+        training = self.training
+        for layer in layers:
+            layer._disable_adapters = True
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(training)
+            for layer in layers:
+                layer._disable_adapters = False
 
     @contextmanager
     def _lean(self) -> Iterator[None]:

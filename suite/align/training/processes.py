@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed
 
 from greaves.align.training.spec import TrainingSpec
+from greaves.base.store import replacing
 
 _PR_SET_PDEATHSIG = 1
 
@@ -93,13 +94,12 @@ def computed_once(file: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[
         The tensors, on the CPU.
     """
     if rank() == 0 and not _readable(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".part")
-        save_file({name: value.cpu().contiguous() for name, value in compute().items()}, partial)
-        os.replace(partial, file)
+        tensors = {name: value.cpu().contiguous() for name, value in compute().items()}
+        with replacing(file) as part:
+            save_file(tensors, part)
     wait()
-    tensors: dict[str, Tensor] = load_file(file)
-    return tensors
+    found: dict[str, Tensor] = load_file(file)
+    return found
 
 
 def _readable(file: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Under which prompts alignment data is put to a model (RRS paper, section 4)."""
+"""Under which prompts alignment data are put to a model (RRS paper, section 4)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from collections.abc import Iterator, Sequence
 from greaves.align.training.fine_tuning import schedule
 from greaves.base.conversation import Conversation
 from greaves.data.alignment.sets import AlignmentItem
+from greaves.models.pocket import prompts
 
-TASK_PROMPT = "Please generate detailed steps for the question in the audio."
+TASK_PROMPT = prompts.STEPS_PROMPT
 """t: the prompt of what the vanilla model is asked, and of AIAH's audio-text mode."""
 
-PROMPT_POOL = (
-    "Answer the question in the audio.",
-    "Follow the instruction in the audio.",
-    "Generate a response following the audio.",
-    "Provide output based on the audio content.",
-    "Please generate response for the question in the audio.",
-    "Give a response according to the audio content.",
-    "Produce a reply following the instructions from the audio.",
-    "Generate the appropriate response from the audio provided.",
-    "Write down detailed steps as requested by the audio.",
-    "Please provide a guideline for solving the question in the audio.",
-)
+PROMPT_POOL = prompts.PROMPT_POOL
 """T: the fine-tuned model sees a prompt t' drawn from here, per sample and step."""
 
 

@@ -19,7 +19,7 @@ from greaves.align.training import zero
 from greaves.align.training.checkpoints import mark_whole
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
-from greaves.align.training.objective import Example
+from greaves.align.training.objective import Example, Objective, numbers_of, step_weights
 from greaves.align.training.processes import rank, wait, world_size
 from greaves.base.errors import TrainingError
 from greaves.models.transformers_lalm import TransformersLALM
@@ -108,8 +108,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         network: see `AlignmentNetwork`.
         model: the LALM it stands on.
         examples: in the order of training.
-        weights: see `position_weights`.
-        config, context: see `fine_tune`.
+        objective, config, context: see `fine_tune`.
     """
 
     def __init__(
@@ -117,12 +116,13 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         network: AlignmentNetwork,
         model: TransformersLALM,
         examples: Sequence[Example],
-        weights: Sequence[float],
+        objective: Objective,
         config: FineTuningConfig,
         context: RunContext,
     ) -> None:
         steps = math.ceil(len(examples) / config.batch_size)
         made = arguments(model, config, context, steps)
+        weights = step_weights(examples, config.batch_size, objective)
         rows = list(zip(examples, weights, strict=True))
         # The last step is filled up with examples that weigh nothing, so that it is cut as any.
         rows += [(examples[-1], 0.0)] * (steps * config.batch_size - len(rows))
@@ -130,7 +130,9 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             model=network,
             args=made,
             train_dataset=rows,
-            data_collator=_Collator(model, made.gradient_accumulation_steps * world_size()),
+            data_collator=Collator(
+                model, objective, made.gradient_accumulation_steps * world_size()
+            ),
             callbacks=[_Progress(context)],
         )
         self.model_accepts_loss_kwargs = False  # so a micro-batch's loss is divided once
@@ -197,27 +199,26 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         )
 
 
-class _Collator:
+class Collator:
     """Examples with their weights -> the network's inputs.
 
     Args:
         model: tokenises, and looks clips' features up.
+        objective: says how many losses an example gives.
         parts: parts a step is cut into; Trainer averages over them, the loss is a sum.
     """
 
-    def __init__(self, model: TransformersLALM, parts: int) -> None:
-        self.model, self.parts = model, parts
+    def __init__(self, model: TransformersLALM, objective: Objective, parts: int = 1) -> None:
+        self.model, self.objective, self.parts = model, objective, parts
 
-    def __call__(self, rows: list[tuple[Example, float]]) -> dict[str, Any]:
-        examples = [example for example, _ in rows]
-        tokens = self.model.tokens(
-            [example.conversation for example in examples], [example.reply for example in examples]
-        )
-        counts = [len(example.target) for example in examples]
+    def __call__(self, examples: list[tuple[Example, float]]) -> dict[str, Any]:
+        rows = [row for example, _ in examples for row in example.rows]
+        tokens = self.model.tokens([row.conversation for row in rows], [row.reply for row in rows])
+        counts = [len(row.target) for row in rows]
         weights = [
             weight * self.parts
-            for (_, weight), count in zip(rows, counts, strict=True)
-            for _ in range(count)
+            for example, weight in examples
+            for _ in range(numbers_of(example, self.objective))
         ]
         place = self.model.device
         return {
@@ -225,9 +226,10 @@ class _Collator:
             "mask": tokens.mask,
             "audio": tokens.audio,
             "scored": torch.tensor(counts, device=place),
-            "targets": torch.cat([example.target for example in examples]).to(place),
+            "targets": torch.cat([row.target for row in rows]).to(place),
             "weights": torch.tensor(weights, device=place),
             "keep": max(counts),
+            "paired": len(rows) > len(examples),
         }
 
 

@@ -1,52 +1,56 @@
-"""A LALM, with or without a defence, as an lm-eval model."""
+"""A LALM, with or without a defence, as an lm-eval model.
+
+It answers Greaves' own tasks through `greaves.answer.asking`, and lm-eval's text tasks: what is
+tokenised how, where context and continuation part, and what is put in front of an empty context is
+left to lm-eval's own code, so that numbers are those of its `hf` model.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
+from lm_eval.models.utils import has_bos_prefix, normalize_gen_kwargs, resolve_max_length
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from greaves.align.defence import Defence
-from greaves.answer.keys import Speaker
-from greaves.answer.lm_eval.tasks import SeededInstance
-from greaves.answer.lm_eval.text_requests import TextRequests
-from greaves.base.conversation import Sampling, conversation_of
-from greaves.base.records import Question, Response
-from greaves.models.contract import MODELS, Generated, Unanswered
+from greaves.answer.asking import Said, ask
+from greaves.answer.lm_eval.tasks import SampleRequest
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import ModelError
+from greaves.base.seeds import sample_seed
+from greaves.models.contract import LALM, load_model
 from greaves.models.out_of_memory import BatchSize
+from greaves.models.text_scores import Drawing, before, generate, log_likelihoods
+from greaves.models.transformers_lalm import TransformersLALM
 
+_UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature", "top_p"}
+_NEEDLESS = {"use_cache", "num_beams", "seed"}
+"""Options that lm-eval's tasks give and that change nothing here, as long as beams are one."""
 
-@dataclass(frozen=True)
-class Request:
-    """One sample of one question, under the key its response will have."""
-
-    key: str
-    question: Question
-    sampling: Sampling
-    sample: int
-    seed: int
+MAX_NEW_TOKENS = 256
+"""Where a task does not say; lm-eval's own default."""
 
 
 @register_model("greaves")
-class GreavesLM(TextRequests):
+class GreavesLM(TemplateLM):  # type: ignore[misc]
     """A LALM, with or without a defence, as an lm-eval model.
 
+    A black box generates, but has no log-likelihoods.
+
     Args:
-        model: name in Greaves' registry.
+        model: name in Greaves' registry, or a LALM under its defence.
         defence: folder of a saved defence; none for vanilla.
-        batch_size: conversations at a time; each is prefilled once for all its samples.
-        speaker: given by the runner, which has loaded the model and attached the defence.
-        known: texts by key that need not be asked for again.
-        on_responses: called with each finished batch of responses.
-        say: takes a line where the batch size had to be halved.
+        batch_size: conversations, or rows of text, at a time; halved where memory is short.
+        say: takes a line where it was halved.
         device, model_args: passed to the model.
     """
 
@@ -54,143 +58,248 @@ class GreavesLM(TextRequests):
 
     def __init__(
         self,
-        model: str = "pocket",
+        model: str | LALM = "pocket",
         defence: str | None = None,
         batch_size: int | str = 16,
         *,
-        speaker: Speaker | None = None,
-        known: Mapping[str, str] | None = None,
-        on_responses: Callable[[list[Response]], None] | None = None,
         say: Callable[[str], None] = lambda line: None,
         device: str | None = None,
         max_batch_size: int | None = None,
         **model_args: Any,
     ) -> None:
-        self._attached = ExitStack()
-        if speaker is None:
+        super().__init__()
+        if isinstance(model, str):
             # lm-eval asks for cuda:0 unless told otherwise, whether there is one or not
             if device and (torch.cuda.is_available() or not device.startswith("cuda")):
                 model_args["device"] = device
-            lalm = MODELS.get(model)(**model_args)
             loaded = Defence.load(Path(defence)) if defence else Defence()
-            self._attached.enter_context(loaded.attached(lalm))
-            speaker = Speaker(lalm, defence or "vanilla", 0, loaded.hash)
+            self._attached = ExitStack()  # for good
+            model = self._attached.enter_context(loaded.attached(load_model(model, model_args)))
+        self.model = model
         size = max_batch_size or (int(batch_size) if str(batch_size).isdigit() else 16)
-        super().__init__(speaker.model, BatchSize(size, say))
-        self.speaker = speaker
-        self.known = dict(known or {})
-        self.on_responses: Callable[[list[Response]], None] = on_responses or (lambda _: None)
+        self.batch_size = BatchSize(size, say)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Texts in the order of the requests; those already known are not asked for again."""
-        ours = [request for request in requests if isinstance(request, SeededInstance)]
-        theirs = [request for request in requests if not isinstance(request, SeededInstance)]
-        texts = {id(request): text for request, text in zip(ours, self._said(ours), strict=True)}
-        found = iter(self.generate_texts(theirs))  # one request may come several times
-        return [texts[id(one)] if id(one) in texts else next(found) for one in requests]
+        """Texts in the order of the requests, of Greaves' own tasks and of lm-eval's.
 
-    def _said(self, requests: list[SeededInstance]) -> list[str]:
-        wanted = [self._request(request) for request in requests]
-        missing = [request for request in wanted if request.key not in self.known]
-        done = in_vain = 0
-        unanswered: Unanswered | None = None
-        while done < len(missing):
-            first = missing[done].question
-            batch, answers, error = self.batch_size.run(
-                partial(self._ask_from, missing, done),
-                f"{first.task}, question {first.id}",
-            )
-            self._keep(batch, answers)
-            done += len(batch)
-            unanswered = unanswered or error
-            in_vain = 0 if any(text for texts in answers for text in texts) else in_vain + 1
-            if error and in_vain == GIVE_UP:
-                break
-        if unanswered:
-            raise unanswered
-        return [self.known[request.key] for request in wanted]
+        Raises:
+            ModelError: a text task asks for what is not offered, such as beams.
+        """
+        wanted = [one.sample if isinstance(one, SampleRequest) else None for one in requests]
+        texts: dict[int, str] = {}
 
-    def _request(self, instance: SeededInstance) -> Request:
-        question = Question(**instance.doc)
-        options = instance.args[1]
-        sampling = Sampling(
-            temperature=options["temperature"],
-            top_p=options["top_p"],
-            max_new_tokens=options["max_gen_toks"],
-        )
-        seed = instance.seed
-        key = self.speaker.response_key(question, sampling, instance.idx, seed)
-        return Request(key, question, sampling, instance.idx, seed)
+        def keep(said: list[Said]) -> None:
+            texts.update((id(sample), generated.text) for sample, generated, _ in said)
 
-    def _ask_from(
-        self, requests: Sequence[Request], start: int, questions: int
-    ) -> tuple[list[Request], Answers, Unanswered | None]:
-        batch = _batch(requests, start, questions)
-        groups = _by_question(batch)
+        ask(self.model, [sample for sample in wanted if sample], self.batch_size, keep)
+        theirs = [one for one, sample in zip(requests, wanted, strict=True) if not sample]
+        found = iter(self._texts(theirs))  # one request may come several times
+        return [texts[id(sample)] if sample else next(found) for sample in wanted]
+
+    # -- text tasks ------------------------------------------------------------------------------
+
+    @property
+    def prompts(self) -> tuple[str | None, str | None]:
+        """System prompt and suffix that a defence has attached; a black box adds its own."""
+        if isinstance(self.model, TransformersLALM):
+            return self.model.standing_prompts()
+        return None, None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's; None for a black box."""
+        return self.model.tokenizer if isinstance(self.model, TransformersLALM) else None
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For lm-eval's own cache of requests, which Greaves does not use."""
+        return self.model.fingerprint
+
+    @property
+    def eot_token_id(self) -> int:
+        """Id of the end of text."""
+        end: int = self.tokenizer.eos_token_id
+        return end
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands in front of an empty context: BOS, or the end of text where there is none."""
+        first: int | None = self.tokenizer.bos_token_id
+        return self.eot_token_id if first is None else first
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model reads at once; what is longer is cut on the left."""
+        length: int = resolve_max_length(self._white_box().network.config, self.tokenizer)
+        return length
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_options: Any
+    ) -> list[int]:
+        """Token ids, with BOS where the tokenizer puts one and the text has none."""
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        if add_special_tokens is None and has_bos_prefix(
+            string, self.tokenizer.decode(self.prefix_token_id)
+        ):
+            options = {"add_special_tokens": False}
+        ids: list[int] = self.tokenizer.encode(string, **options)
+        return ids
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Turns as the checkpoint's own template writes them, under the defence's prompt suffix.
+
+        A system turn that the template refuses is left out, as lm-eval's `hf` model does.
+
+        Raises:
+            ModelError: there is no template, or it does not take plain text.
+        """
+        if self.tokenizer is None:  # a black box has a template of its own on the server
+            return "\n".join(turn["content"] for turn in chat_history)
+        turns, (_, suffix) = [dict(turn) for turn in chat_history], self.prompts
+        if suffix:
+            last = [turn for turn in turns if turn["role"] == "user"][-1]
+            last["content"] = f"{last['content']} {suffix}"
         try:
-            answers = self.speaker.model.respond(
-                [conversation_of(group[0].question) for group in groups],
-                batch[0].sampling,
-                [[request.seed for request in group] for group in groups],
+            return self._templated(turns, add_generation_prompt)
+        except jinja2.exceptions.TemplateError:
+            rest = [turn for turn in turns if turn["role"] != "system"]
+            return self._templated(rest, add_generation_prompt)
+
+    def _templated(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        processor = self._white_box().processor
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=self.tokenizer.chat_template
+                or getattr(processor, "chat_template", None),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
             )
-        except Unanswered as error:
-            return batch, error.answers, error
-        return batch, answers, None
+        except (ValueError, TypeError) as error:
+            raise ModelError(
+                f"{self.model.name}: its chat template takes no text tasks ({error})",
+                do="say `chat_template: false`",
+            ) from None
+        return text
 
-    def _keep(self, batch: list[Request], answers: Answers) -> None:
-        responses = [
-            self._response(request, generated)
-            for group, texts in zip(_by_question(batch), answers, strict=True)
-            for request, generated in zip(group, texts, strict=True)
-            if generated is not None
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[Any, list[int], list[int]]], **_options: Any
+    ) -> list[tuple[float, bool]]:
+        model, pairs = self._white_box(), [(before, after) for _, before, after in requests]
+        longest = self.max_length
+        return self.batch_size.run(
+            lambda rows: log_likelihoods(model, pairs, batch_size=rows, max_length=longest)
+        )
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Log-likelihood of each continuation, and whether it is the greedy one."""
+        self._white_box()
+        found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return found
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-likelihood of each whole text, in windows of the model's length."""
+        longest = self.max_length
+        windows = [
+            [
+                make_disjoint_window(window)
+                for window in get_rolling_token_windows(
+                    token_list=self.tok_encode(request.args[0]),
+                    prefix_token=self.prefix_token_id,
+                    max_seq_len=longest,
+                    context_len=1,
+                )
+            ]
+            for request in requests
         ]
-        self.known.update((response.key, response.text) for response in responses)
-        self.on_responses(responses)
+        flat = [(None, *window) for own in windows for window in own]
+        scores = iter(self._loglikelihood_tokens(flat))
+        return [sum(next(scores)[0] for _ in own) for own in windows]
 
-    def _response(self, request: Request, generated: Generated) -> Response:
-        question = request.question
-        return Response(
-            key=request.key,
-            model=self.speaker.model.name,
-            method=self.speaker.method,
-            seed=self.speaker.seed,
-            task=question.task,
-            task_version=question.task_version,
-            mode=question.mode,
-            kind=question.kind,
-            category=question.category,
-            question_id=question.id,
-            sample=request.sample,
-            sample_seed=request.seed,
-            text=generated.text,
-            truncated=generated.truncated,
+    def _texts(self, requests: Sequence[Instance]) -> list[str]:
+        """Text after each context, up to a stop string."""
+        wanted: dict[Drawing, list[int]] = {}
+        for number, request in enumerate(requests):
+            wanted.setdefault(_drawing(request), []).append(number)
+        seeds = _seeds(requests)
+        texts: dict[int, str] = {}
+        for drawing, own in wanted.items():
+            contexts = [requests[number].args[0] for number in own]
+            said = self._generated(contexts, drawing, [seeds[number] for number in own])
+            texts |= dict(zip(own, said, strict=True))
+        return [texts[number] for number in range(len(requests))]
+
+    def _generated(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
+        model = self.model
+        if not isinstance(model, TransformersLALM):
+            return self._responded(contexts, drawing, seeds)
+        room = self.max_length - drawing.max_new_tokens
+        if room < 1:
+            raise ModelError(
+                f"{drawing.max_new_tokens} new tokens leave no room in the {self.max_length} that"
+                f" {model.name} reads"
+            )
+        prompts = [(self.tok_encode(text) or [self.prefix_token_id])[-room:] for text in contexts]
+        return self.batch_size.run(
+            lambda rows: generate(model, prompts, drawing, seeds, batch_size=rows)
+        )
+
+    def _responded(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
+        """Answers of a black box, cut at the stop strings."""
+        sampling = Sampling(
+            temperature=drawing.temperature,
+            top_p=drawing.top_p,
+            max_new_tokens=drawing.max_new_tokens,
+        )
+        said, size = [], self.batch_size.size
+        for start in range(0, len(contexts), size):
+            turns = [Conversation(text=text) for text in contexts[start : start + size]]
+            own = [[seed] for seed in seeds[start : start + size]]
+            said += [answer.text for (answer,) in self.model.respond(turns, sampling, own)]
+        return [before(text, drawing.until) for text in said]
+
+    def _white_box(self) -> TransformersLALM:
+        if isinstance(self.model, TransformersLALM):
+            return self.model
+        raise ModelError(
+            f"{self.model.name} is a black box: it gives no log-likelihoods",
+            do="leave out tasks that need them; those that generate text will do",
         )
 
 
-GIVE_UP = 2
-"""Batches in a row without a single answer, after which a server is taken for down. One question
-that it always refuses must not keep the others from being asked."""
+def _drawing(request: Instance) -> Drawing:
+    """How a task wants its text, in our words."""
+    given = normalize_gen_kwargs(request.args[1], MAX_NEW_TOKENS)
+    foreign = sorted(given.keys() - _UNDERSTOOD - _NEEDLESS)
+    if foreign or given.get("num_beams", 1) != 1:
+        raise ModelError(
+            f"text task {request.task_name!r} generates with"
+            f" {', '.join(foreign) or 'several beams'}, which is not offered",
+            do="change its generation_kwargs in a YAML file of your own (include_path)",
+        )
+    sampled = given["do_sample"] and given.get("temperature", 1.0) > 0
+    return Drawing(
+        max_new_tokens=given["max_gen_toks"],
+        temperature=float(given.get("temperature", 1.0)) if sampled else 0.0,
+        top_p=float(given.get("top_p", 1.0)) if sampled else 1.0,
+        until=tuple(given["until"]),
+    )
 
-Answers = Sequence[Sequence[Generated | None]]
-"""[questions][samples]; None for a sample that could not be had."""
 
-
-def _by_question(batch: list[Request]) -> list[list[Request]]:
-    groups: dict[tuple[str, str], list[Request]] = {}
-    for request in batch:
-        groups.setdefault((request.question.task, request.question.id), []).append(request)
-    return list(groups.values())
-
-
-def _batch(requests: Sequence[Request], start: int, questions: int) -> list[Request]:
-    """The requests from `start` on, up to `questions` questions that share their sampling."""
-    batch: list[Request] = []
-    seen: set[tuple[str, str]] = set()
-    for request in itertools.islice(requests, start, None):
-        name = (request.question.task, request.question.id)
-        full = name not in seen and len(seen) == questions
-        if batch and (full or request.sampling != batch[0].sampling):
-            break
-        batch.append(request)
-        seen.add(name)
-    return batch
+def _seeds(requests: Sequence[Instance]) -> list[int]:
+    """One per request: of task, document, and how often the request came before (`repeats`)."""
+    count: Counter[tuple[Any, ...]] = Counter()
+    found = []
+    for request in requests:
+        name, document = str(request.task_name), str(request.doc_id)
+        place = (name, document, request.idx)
+        found.append(sample_seed(0, name, document, 1000 * request.idx + count[place]))
+        count[place] += 1
+    return found

@@ -1,9 +1,9 @@
-"""Greaves' tasks as lm-eval wants them: one request a sample, metrics by question."""
+"""Greaves' tasks as lm-eval wants them: one request per sample, metrics by question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,57 +12,52 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import Task as HarnessTask
 from lm_eval.config.task import TaskConfig
 
+from greaves.answer.asking import Sample, samples_of
 from greaves.base.conversation import Sampling
-from greaves.base.records import Question, Response, Verdict
-from greaves.base.seeds import sample_seed
+from greaves.base.records import Response
 from greaves.data.folders import data_folder
 from greaves.data.task import TASKS
-from greaves.judge.contract import Judge
 from greaves.judge.judging import make_judge
+
+METRICS = {"harmful": "asr", "benign": "orr", "chat": "hs"}
+DEFAULT_JUDGES = {"harmful": "pocket-rules", "benign": "pocket-rules", "chat": "reference-overlap"}
+SAMPLING = {"samples": "n", "temperature": "temperature", "max_new_tokens": "max_new_tokens"}
+"""What `metadata` may say of the sampling -> the field of `Sampling`."""
 
 
 @dataclass
-class SeededInstance(Instance):  # type: ignore[misc]
-    """One sample of one question as lm-eval passes it on, with the sample's own seed."""
+class SampleRequest(Instance):  # type: ignore[misc]
+    """One sample as lm-eval passes it on; the `greaves` model reads `sample` and nothing else."""
 
-    seed: int = 0
+    sample: Sample | None = None
 
 
 class GreavesTask(HarnessTask):  # type: ignore[misc]
-    """A Greaves task as lm-eval wants it: five requests a document, metrics by question.
+    """A Greaves task as lm-eval wants it.
 
     Args:
         config: what the YAML says. `task` is a name in Greaves' registry; `metadata` may give
-            `data` (default "pocket"), `judge` and `samples`.
-        questions: given by the runner, which has read them already.
-        sampling: given by the runner; else AIAH's (5 samples, temperature 1).
+            `data` (default "pocket"), `judge`, `samples`, `temperature` and `max_new_tokens`.
     """
 
     VERSION = 1
     OUTPUT_TYPE = "generate_until"
 
-    def __init__(
-        self,
-        config: Mapping[str, Any] | None = None,
-        *,
-        questions: Sequence[Question] | None = None,
-        sampling: Sampling | None = None,
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
         content = dict(config or {})
         metadata = dict(content.get("metadata") or {})
-        source = TASKS.get(content["task"])()
-        self.judge: Judge | None = None
-        if questions is None:
-            folder = data_folder(metadata.get("data", "pocket"), source.benchmark, Path.cwd())
-            questions = source.questions(folder)
-            judge = metadata.get("judge") or DEFAULT_JUDGES[source.kind]
-            self.judge = make_judge(judge)
-        default = Sampling(n=1, temperature=0.0) if source.kind == "chat" else Sampling()
-        self.sampling = sampling or Sampling(**{**asdict(default), **_sampling_of(metadata)})
-        self.source, self.questions = source, list(questions)
-        self.MULTIMODAL = source.mode != "text-only"
+        self.source = TASKS.get(content["task"])()
+        kind = self.source.kind
+        part = self.source.benchmark.replace("-", "_")
+        folder = data_folder(metadata.get("data", "pocket"), part, Path.cwd())
+        self.questions = {one.id: one for one in self.source.questions(folder)}
+        self.judge = make_judge(metadata.get("judge") or DEFAULT_JUDGES[kind])
+        default = Sampling(n=1, temperature=0.0) if kind == "chat" else Sampling()
+        said = {SAMPLING[name]: value for name, value in metadata.items() if name in SAMPLING}
+        self.sampling = Sampling(**{**asdict(default), **said})
+        self.MULTIMODAL = self.source.mode != "text-only"
         settings: dict[str, Any] = {
-            "task": source.name,
+            "task": self.source.name,
             "output_type": "generate_until",
             "num_fewshot": 0,
             "generation_kwargs": {
@@ -94,7 +89,7 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
 
     def test_docs(self) -> list[dict[str, Any]]:
         """The questions, as plain dictionaries."""
-        return [question.model_dump(mode="json") for question in self.questions]
+        return [question.model_dump(mode="json") for question in self.questions.values()]
 
     def doc_to_text(self, doc: dict[str, Any]) -> str:
         """Text of the user's turn; empty for audio-only."""
@@ -105,7 +100,7 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         return doc["reference"] or ""
 
     def build_all_requests(self, **options: Any) -> None:
-        """One Instance a sample. Few-shot options do not apply to safety tasks and are ignored."""
+        """Build all requests. Few-shot options make no sense for safety tasks and are ignored."""
         documents = self.doc_iterator(
             rank=options.get("rank", 0),
             limit=options.get("limit"),
@@ -121,29 +116,33 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         ]
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Instance]:
-        """The samples of one question."""
-        requests = []
-        for sample in range(self.sampling.n):
-            options = dict(self.config.generation_kwargs)  # --gen_kwargs is in there
-            base = options.pop("seed")  # beside the options: lm-eval's own models know no seed
-            seed = sample_seed(base, doc["task"], doc["id"], sample)
-            arguments: tuple[Any, ...] = (ctx, options)
-            if doc["clip"]:
-                arguments += ({"audio": [doc["clip"]]},)
-            requests.append(
-                SeededInstance(
-                    "generate_until", doc, arguments, sample, metadata=kwargs["metadata"], seed=seed
-                )
+        """One request per sample of the question."""
+        options = dict(self.config.generation_kwargs)  # --gen_kwargs is in there
+        sampling = replace(
+            self.sampling,
+            temperature=options["temperature"],
+            top_p=options["top_p"],
+            max_new_tokens=options["max_gen_toks"],
+            seed=options.pop("seed"),  # lm-eval's own models know none
+        )
+        clip: tuple[Any, ...] = ({"audio": [doc["clip"]]},) if doc["clip"] else ()
+        return [
+            SampleRequest(
+                "generate_until",
+                doc,
+                (ctx, dict(options), *clip),
+                sample.number,
+                metadata=kwargs["metadata"],
+                sample=sample,
             )
-        return requests
+            for sample in samples_of([self.questions[doc["id"]]], sampling)
+        ]
 
     def process_results(self, doc: dict[str, Any], results: list[str]) -> dict[str, float]:
         """Mean over the question's samples; nothing where all of them are unscored."""
-        if self.judge is None:
-            return {}
-        question = Question(**doc)
-        items = [(question, _anonymous(question, n, text)) for n, text in enumerate(results)]
-        values = [_value(verdict) for verdict in self.judge.judge(items)]
+        question = self.questions[doc["id"]]
+        said = [Response.of(question, text, sample=n) for n, text in enumerate(results)]
+        values = [verdict.value for verdict in self.judge.judge([(question, one) for one in said])]
         scored = [value for value in values if value is not None]
         return {METRICS[question.kind]: sum(scored) / len(scored)} if scored else {}
 
@@ -154,32 +153,3 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
     def higher_is_better(self) -> dict[str, bool]:
         """ASR and ORR: lower is better; HS: higher."""
         return {METRICS[self.source.kind]: self.source.kind == "chat"}
-
-
-METRICS = {"harmful": "asr", "benign": "orr", "chat": "hs"}
-DEFAULT_JUDGES = {"harmful": "pocket-rules", "benign": "pocket-rules", "chat": "reference-overlap"}
-
-
-def _sampling_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"samples": "n", "temperature": "temperature", "max_new_tokens": "max_new_tokens"}
-    return {names[key]: value for key, value in metadata.items() if key in names}
-
-
-def _anonymous(question: Question, sample: int, text: str) -> Response:
-    shared = {
-        name: getattr(question, name)
-        for name in ("task", "task_version", "mode", "kind", "category")
-    }
-    return Response(
-        key="", model="", method="", seed=0, question_id=question.id,
-        sample=sample, sample_seed=0, text=text, **shared,
-    )  # fmt: skip
-
-
-def _value(verdict: Verdict) -> float | None:
-    if verdict.outcome == "unscored":
-        return None
-    if verdict.kind == "chat":
-        return verdict.score
-    wanted = "harmful" if verdict.kind == "harmful" else "refused"
-    return float(verdict.outcome == wanted)

@@ -1,4 +1,4 @@
-"""lm-eval's own text tasks for a recipe: found, loaded, put to a model document by document."""
+"""lm-eval's own text tasks for a recipe: loaded, put to a cell's model, and kept as scores come."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from lm_eval.api.metrics import bits_per_byte, mean
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry, Kind, TaskIndex
 
+from greaves.align.defence import Defence
+from greaves.answer.answering import Answered, usage_noted
 from greaves.answer.keys import Speaker
 from greaves.answer.lm_eval.model import GreavesLM
 from greaves.answer.text_tasks import (
-    FEWSHOT_SEED,
+    COLUMNS,
+    SCORES,
     TextColumn,
     TextScore,
     TextTaskIndex,
@@ -32,7 +35,16 @@ from greaves.answer.text_tasks import (
     text_task_index,
 )
 from greaves.base.errors import DataError
+from greaves.base.progress import Steps
 from greaves.base.records import content_hash
+from greaves.base.run_folder import CellFolder
+from greaves.base.store import Ledger, as_lines, write_text
+
+CHUNK = 8
+"""Batches of documents between two writes to disk."""
+
+FEWSHOT_SEED = 1234
+"""Of the choice of few-shot examples; lm-eval's own default."""
 
 _NONE = "none"
 """Name of the filter that changes nothing."""
@@ -83,7 +95,7 @@ def load_text_task(spec: TextTaskSpec, base: Path) -> TextTask:
 
     Raises:
         RegistryError: there is no such task.
-        DataError: its data set is not on this machine, or it is none that can be shown in a column.
+        DataError: its data set is not on this machine, or a column cannot show it.
     """
     index = text_task_index(base / spec.include_path if spec.include_path else None)
     index.check(spec.task)
@@ -138,7 +150,7 @@ def _check(spec: TextTaskSpec, name: str, leaf: Any) -> None:
     if getattr(leaf, "UNSAFE_CODE", False):
         what = "runs code that the model wrote"
     elif getattr(leaf, "MULTIMODAL", False):
-        what = "is no text task"
+        what = "is not a text task"
     else:
         return
     raise DataError(f"text task {spec.shown!r}: {name} {what}", do="leave it out")
@@ -168,23 +180,62 @@ def _called(metric: str, chain: str) -> str:
     return metric if chain == _NONE else f"{metric},{chain}"
 
 
+def score_texts(
+    place: CellFolder,
+    speaker: Speaker,
+    defence: Defence,
+    tasks: Sequence[TextTask],
+    *,
+    batch_size: int,
+    steps: Steps,
+    stage: str,
+    only: Callable[[str], bool] = lambda name: True,
+    may_write: Callable[[], None] = lambda: None,
+) -> Answered:
+    """Ask for the scores that a cell still lacks, and append them as they come.
+
+    Args:
+        tasks: the recipe's text tasks.
+        only: whether a column is to be answered now.
+        place, speaker, defence, batch_size, steps, stage, may_write: as for `answer`.
+
+    Raises:
+        GreavesError: the model cannot answer; what it has answered is kept.
+    """
+    done = Answered()
+    with usage_noted(place, speaker.model), defence.attached(speaker.model) as asked:
+        lm = GreavesLM(asked, batch_size=batch_size, say=lambda line: steps.say(f"{stage}: {line}"))
+        scoring = TextScoring(speaker, lm)
+        columns = [scoring.column(task) for task in tasks]
+        may_write()
+        write_text(place.path / COLUMNS, as_lines(column for column, _ in columns))
+        ledger = Ledger(place.path / SCORES, TextScore)
+        known = {one.key for one in ledger.records}
+        for column, documents in columns:
+            if column.left_out:
+                steps.say(f"{stage}, {column.task}: left out: {column.left_out}")
+            if not only(column.task):
+                continue
+            missing = [one for one in documents if one.key not in known]
+            for start in range(0, len(missing), CHUNK * batch_size):
+                scores = scoring.scores(missing[start : start + CHUNK * batch_size])
+                may_write()
+                ledger.append(scores)
+                steps.update(f"{stage}, {column.task}", start + len(scores), len(missing))
+            done += Answered(len(missing), len(documents) - len(missing))
+    return done
+
+
 class TextScoring:
     """Puts text tasks to one speaker.
 
     Args:
-        speaker: a model with its defence attached.
-        batch_size: rows at a time; halved where the memory is not enough.
-        say: takes a line where it was halved.
+        speaker: the model, for the keys of the scores.
+        lm: the same model under its defence.
     """
 
-    def __init__(
-        self,
-        speaker: Speaker,
-        batch_size: int,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self.speaker = speaker
-        self.lm = GreavesLM(speaker=speaker, batch_size=batch_size, say=say)
+    def __init__(self, speaker: Speaker, lm: GreavesLM) -> None:
+        self.speaker, self.lm = speaker, lm
 
     def column(self, task: TextTask) -> tuple[TextColumn, list[Document]]:
         """What is asked of one task, and its documents; none where the model cannot answer it."""
@@ -197,7 +248,7 @@ class TextScoring:
         if task.needs_weights and self.lm.tokenizer is None:
             reason = f"{self.speaker.model.name} is a black box and gives no log-likelihoods"
             return empty.model_copy(update={"left_out": reason}), []
-        if self.lm.suffix and not task.spec.chat_template:
+        if self.lm.prompts[1] and not task.spec.chat_template:
             reason = "the defence's prompt suffix has no place without chat_template"
             return empty.model_copy(update={"left_out": reason}), []
         documents = [one for name in task.leaves for one in self._documents(task, name)]
@@ -209,7 +260,7 @@ class TextScoring:
         with redirect_stderr(StringIO()):  # lm-eval draws a bar of its own
             leaf.build_all_requests(
                 limit=spec.limit,
-                system_instruction=self.lm.system,
+                system_instruction=self.lm.prompts[0],
                 apply_chat_template=spec.chat_template,
                 fewshot_as_multiturn=spec.fewshot_as_multiturn,
                 chat_template=self.lm.apply_chat_template if spec.chat_template else None,

@@ -11,20 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.source import Drawn, SourceQuestion, draw, draw_benign
+from greaves.data.alignment.source import Drawn, SourceQuestion, draw, draw_benign, speakable
+from greaves.data.alignment.spec import BeaverTailsSpec
 
-DATASET = "PKU-Alignment/BeaverTails"
-REVISION = "8401fe609d288129cc684a9b3be6a93e41cfe678"
-"""The dataset's last commit (October 2023)."""
-SPLIT = "30k_train"
 COLUMNS = ("prompt", "response", "category", "is_safe")
 LICENCE = "CC-BY-NC-4.0"
 """Of BeaverTails: not for commercial use; a set built from it is under the same licence."""
@@ -34,7 +31,7 @@ FORMATS = ("json", "parquet", "csv", "arrow", "cache")
 
 
 @dataclass
-class _Asked:
+class _Prompt:
     """All that the rows say of one prompt."""
 
     responses: int = 0
@@ -59,8 +56,8 @@ class BeaverTails:
         self, rows: Iterable[Mapping[str, Any]], harmful_share: float, about: dict[str, Any]
     ) -> None:
         self._about = about
-        self._harmful: dict[str, list[tuple[str, _Asked]]] = {}
-        self._benign: list[tuple[str, _Asked]] = []
+        self._harmful: dict[str, list[tuple[str, _Prompt]]] = {}
+        self._benign: list[tuple[str, _Prompt]] = []
         for text, asked in sorted(_gather(rows, str(about.get("name", ""))).items()):
             if asked.unsafe == 0:
                 self._benign.append((text, asked))
@@ -69,13 +66,8 @@ class BeaverTails:
                 self._harmful.setdefault(category, []).append((text, asked))
 
     def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
-        """See `Source.harmful`."""
         pools = {
-            category: [
-                _question(text, asked, category, seed)
-                for text, asked in pool
-                if asked.safe or not answered
-            ]
+            category: _questions(pool, category, seed, answered)
             for category, pool in self._harmful.items()
         }
         return draw(pools, per_category, seed)
@@ -83,71 +75,63 @@ class BeaverTails:
     def benign(
         self, count: int, seed: int, answered: bool, apart_from: Collection[str]
     ) -> tuple[SourceQuestion, ...]:
-        """See `Source.benign`."""
-        pool = [
-            _question(text, asked, "benign", seed)
-            for text, asked in self._benign
-            if asked.safe or not answered
-        ]
+        pool = _questions(self._benign, "benign", seed, answered)
         return draw_benign(pool, count, seed, apart_from)
 
     def describe(self) -> dict[str, Any]:
-        """See `Source.describe`."""
         return dict(self._about)
 
 
-def load_beavertails(
-    dataset: str, revision: str, split: str, harmful_share: float, *, local: bool
-) -> BeaverTails:
+def load_beavertails(spec: BeaverTailsSpec) -> BeaverTails:
     """Read BeaverTails, or a dataset in its schema, from the hub or a folder.
 
-    Args:
-        dataset: name on the hub, or a folder.
-        revision: commit, tag or branch on the hub; the commit it means is recorded.
-        split: for instance "30k_train".
-        harmful_share: see `BeaverTails`.
-        local: whether `dataset` is a folder.
+    Only a dataset from the hub is kept in the cache of `datasets`.
 
     Raises:
         DataError: it cannot be had, is in a format that is not read, or lacks a column.
     """
+    commit = None if spec.local else _commit(spec.dataset, spec.revision)
+    with TemporaryDirectory() as scratch:
+        rows = _rows(spec, commit, scratch if spec.local else None)
+    about = {
+        "name": Path(spec.dataset).resolve().name if spec.local else spec.dataset,
+        "revision": commit,
+        "split": spec.split,
+        "rows": len(rows),
+        "rows_sha256": _rows_hash(rows),
+        "harmful_share": spec.harmful_share,
+        "licence": "of the local dataset: see its own files" if spec.local else LICENCE,
+    }
+    return BeaverTails(rows, spec.harmful_share, about)
+
+
+def _rows(spec: BeaverTailsSpec, commit: str | None, cache: str | None) -> list[dict[str, Any]]:
     import datasets
 
-    commit = None if local else _commit(dataset, revision)
     try:
-        builder = datasets.load_dataset_builder(dataset, revision=commit)
+        builder = datasets.load_dataset_builder(spec.dataset, revision=commit, cache_dir=cache)
         if builder.__class__.__module__.split(".")[-2] not in FORMATS:
             raise DataError(
-                f"the dataset is not in one of the formats {', '.join(FORMATS)}", where=dataset
+                f"the dataset is not in one of the formats {', '.join(FORMATS)}", where=spec.dataset
             )
         builder.download_and_prepare()
-        table = builder.as_dataset(split=split)
+        table = builder.as_dataset(split=spec.split)
     except DataError:
         raise
     except Exception as error:  # datasets raises dozens of types, its own and others'
         raise DataError(
             f"the dataset cannot be loaded ({type(error).__name__}: {str(error)[:160]})",
-            where=dataset,
+            where=spec.dataset,
             do="check name, revision and split; where the hub is out of reach, give a local copy",
         ) from None
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise DataError(
             f"column {missing[0]!r} is missing",
-            where=f"{dataset} {split}",
+            where=f"{spec.dataset} {spec.split}",
             do=f"BeaverTails has {', '.join(COLUMNS)}",
         )
-    rows = [dict(row) for row in table.select_columns(list(COLUMNS))]
-    about = {
-        "name": Path(dataset).resolve().name if local else dataset,
-        "revision": commit,
-        "split": split,
-        "rows": len(rows),
-        "rows_sha256": _rows_hash(rows),
-        "harmful_share": harmful_share,
-        "licence": "of the local dataset: see its own files" if local else LICENCE,
-    }
-    return BeaverTails(rows, harmful_share, about)
+    return [dict(row) for row in table.select_columns(list(COLUMNS))]
 
 
 def _commit(dataset: str, revision: str) -> str:
@@ -168,8 +152,8 @@ def _commit(dataset: str, revision: str) -> str:
     return str(found)
 
 
-def _gather(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, _Asked]:
-    found: dict[str, _Asked] = {}
+def _gather(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, _Prompt]:
+    found: dict[str, _Prompt] = {}
     for number, row in enumerate(rows):
         where = f"{name} row {number}"
         prompt, response = row.get("prompt"), row.get("response")
@@ -177,11 +161,11 @@ def _gather(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, _Asked]:
         if not isinstance(prompt, str) or not isinstance(response, str | None):
             raise DataError("prompt or response is not text", where=where)
         if not isinstance(category, dict) or not isinstance(safe, bool):
-            raise DataError("category is no mapping, or is_safe not true or false", where=where)
+            raise DataError("category is not a mapping, or is_safe not true or false", where=where)
         text = " ".join(prompt.split())
         if not speakable(text):
             continue
-        asked = found.setdefault(text, _Asked())
+        asked = found.setdefault(text, _Prompt())
         asked.responses += 1
         if safe:
             asked.safe.update(filter(None, [(response or "").strip()]))
@@ -191,15 +175,17 @@ def _gather(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, _Asked]:
     return found
 
 
-def speakable(text: str) -> bool:
-    """Whether a text has a letter to speak and nothing that is no text (control characters)."""
-    kinds = {unicodedata.category(letter) for letter in text}
-    return bool(kinds & {"Lu", "Ll", "Lo"}) and not kinds & {"Cc", "Cs"}
+def _questions(
+    pool: Iterable[tuple[str, _Prompt]], category: str, seed: int, answered: bool
+) -> list[SourceQuestion]:
+    def rank(reply: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{reply}".encode()).digest()
 
-
-def _question(text: str, asked: _Asked, category: str, seed: int) -> SourceQuestion:
-    safe = sorted(asked.safe, key=lambda reply: hashlib.sha256(f"{seed}/{reply}".encode()).digest())
-    return SourceQuestion(text, category, safe[0] if safe else "")
+    return [
+        SourceQuestion(text, category, min(prompt.safe, key=rank, default=""))
+        for text, prompt in pool
+        if prompt.safe or not answered
+    ]
 
 
 def _rows_hash(rows: list[dict[str, Any]]) -> str:

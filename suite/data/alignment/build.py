@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greaves import __version__
+from greaves.base.chat_api import Address, ChatOptions
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
-from greaves.data.alignment.finished import write_set
-from greaves.data.alignment.mirroring import Rewritten, benign_half, outcome, rewrite_all
+from greaves.base.store import as_lines, write_json, write_text
+from greaves.data.alignment.mirroring import (
+    REVIEW,
+    Rewritten,
+    outcome,
+    read_review,
+    rewrite_all,
+    write_review,
+)
 from greaves.data.alignment.plan import PlannedItem, SetPlan, draw_plan
-from greaves.data.alignment.review import REVIEW, read_review, write_review
-from greaves.data.alignment.rewriters import EndpointRewriter, PocketRewriter
-from greaves.data.alignment.rewriting import Rewriter
+from greaves.data.alignment.released import released_plan
+from greaves.data.alignment.rewriting import EndpointRewriter, PocketRewriter, Rewriter
+from greaves.data.alignment.sets import MANIFEST, PAIRS
 from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import BuildSpec
-from greaves.data.alignment.workshop import Workshop, workshop
-from greaves.data.speech.speakers import EspeakSpeaker, Speaker
+from greaves.data.alignment.workshop import MadeClip, Workshop, workshop
 
 
 @dataclass(frozen=True)
@@ -48,24 +59,27 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
         stop_for_review: Mirror: stop once `review.csv` is written; the next build speaks.
 
     Raises:
-        GreavesError: a source, rewriter or speaker fails, or the folder holds another build.
+        GreavesError: a source, rewriter or speech engine fails, or the folder holds another build.
     """
     with workshop(folder) as work, Steps() as steps:
-        plan = work.plan(lambda: draw_plan(spec), spec.identity(), redraw=spec.from_files)
+        source = spec.source
+        plan = work.plan(
+            lambda: released_plan(spec, source) if source.origin == "released" else draw_plan(spec),
+            spec.identity(),
+            redraw=spec.from_files,
+        )
         items, left_out, facts = list(plan.items), dict[str, str](), dict[str, Any]()
         review: Path | None = None
-        if spec.kind == "mirror" and spec.source.origin != "released":
+        if spec.kind == "mirror" and source.origin != "released":
             review = folder / REVIEW
             rewriter = _rewriter(spec)
-            rewritten = _mirror(plan, spec, rewriter, work, steps, review)
-            items, left_out = _pairs(rewritten)
+            items, left_out = _pairs(_mirror(plan, spec, rewriter, work, steps, review))
             facts["rewriter"] = rewriter.describe()
             if stop_for_review:
                 return Built(folder, {}, left_out, plan.missing, review)
-        speaker = None if all(item.clip_from for item in items) else _speaker(spec)
-        if speaker is not None:
-            facts["speech"] = speaker.describe()
-        clips = make_clips(items, speaker, spec.seed, work, steps)
+        clips, speech = make_clips(items, spec.voice, spec.seed, work, steps)
+        if speech is not None:
+            facts["speech"] = speech
         counts, all_left_out = write_set(folder, plan, items, clips, left_out, facts)
         return Built(folder, counts, all_left_out, plan.missing, review)
 
@@ -88,38 +102,107 @@ def _mirror(
 
 
 def _pairs(rewritten: list[Rewritten]) -> tuple[list[PlannedItem], dict[str, str]]:
-    items: list[PlannedItem] = []
-    left_out: dict[str, str] = {}
-    for both in rewritten:
-        if both.usable:
-            items += [both.harmful, benign_half(both)]
-        else:
-            left_out[both.harmful.id] = f"rewrite {both.status}"
+    """Both halves of every usable pair, and id -> reason of the others."""
+    items = [half for both in rewritten if both.usable for half in both.halves()]
     if not items:
         raise DataError(
             f"no question was rewritten (the first: {rewritten[0].status})",
             do="look into review.csv; try another model or more attempts",
         )
-    return items, left_out
+    return items, {r.harmful.id: f"rewrite {r.status}" for r in rewritten if not r.usable}
 
 
 def _rewriter(spec: BuildSpec) -> Rewriter:
     chosen = spec.rewriter
     if chosen.endpoint == "embedded":
         return PocketRewriter()
-    return EndpointRewriter(
-        chosen.endpoint,
-        chosen.model,
-        chosen.attempts,
-        chosen.parallel,
-        chosen.timeout,
-        spec.seed,
-    )
+    options = ChatOptions(concurrency=chosen.parallel, timeout=chosen.timeout, first_wait=0.5)
+    address = Address(chosen.model, chosen.endpoint)
+    return EndpointRewriter(address, chosen.attempts, spec.seed, options)
 
 
-def _speaker(spec: BuildSpec) -> Speaker:
-    if spec.voice.engine == "espeak":
-        return EspeakSpeaker()
-    from greaves.data.speech.google_voice import GoogleSpeaker
+def write_set(
+    folder: Path,
+    plan: SetPlan,
+    items: Sequence[PlannedItem],
+    clips: Mapping[str, MadeClip],
+    left_out: Mapping[str, str],
+    facts: Mapping[str, Any],
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Write a set's lines and its manifest.
 
-    return GoogleSpeaker(spec.voice.endpoint, spec.voice.parallel, spec.voice.patience)
+    A question whose clip has a fault is left out by name, and with it the other half of its pair.
+
+    Args:
+        folder: of the set.
+        plan: what was drawn.
+        items: the questions, rewrites included.
+        clips: id -> clip.
+        left_out: id -> reason, from the stages before.
+        facts: further fields of the manifest (rewriter, speech).
+
+    Returns:
+        Items of each kind, and id -> reason of all that were left out.
+
+    Raises:
+        DataError: nothing is left of one kind.
+    """
+    reasons = dict(left_out)
+    reasons.update({item.id: clips[item.id].fault for item in items if clips[item.id].fault})
+    broken = {item.pair: item.id for item in items if item.pair and item.id in reasons}
+    for item in items:
+        if item.pair in broken and item.id not in reasons:
+            reasons[item.id] = f"its pair {broken[item.pair]} is left out"
+    kept = [item for item in items if item.id not in reasons]
+    counts = Counter(item.kind for item in kept)
+    for kind in ("harmful", "benign"):
+        if not counts[kind]:
+            first = next(iter(reasons.items()), ("", "none was drawn"))
+            raise DataError(
+                f"no {kind} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
+            )
+    text = as_lines(_row(item, clips[item.id]) for item in kept)
+    voices = Counter(clips[item.id].voice for item in kept if clips[item.id].voice)
+    manifest = {
+        "questions_file": PAIRS,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "kind": plan.identity["kind"],
+        "counts": {kind: counts[kind] for kind in ("harmful", "benign")},
+        "categories": _by_category(kept),
+        "missing": plan.missing,
+        "left_out": reasons,
+        "recipe": plan.identity,
+        "seed": plan.identity["seed"],
+        "sources": plan.sources,
+        **facts,
+        "voices": dict(sorted(voices.items())),
+        "licence": "; ".join(str(about.get("licence", "")) for about in plan.sources).strip("; "),
+        "greaves": __version__,
+        "clips": {clips[item.id].path: clips[item.id].sha256 for item in kept},
+    }
+    write_text(folder / PAIRS, text)
+    write_json(folder / MANIFEST, manifest)
+    return {kind: counts[kind] for kind in ("harmful", "benign")}, reasons
+
+
+def _row(item: PlannedItem, clip: MadeClip) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": item.id,
+        "kind": item.kind,
+        "pair": item.pair,
+        "category": item.category,
+        "prompt": item.text,
+        "path": clip.path,
+    }
+    if item.response is not None:
+        row["response"] = item.response
+    if clip.voice:
+        row["voice"] = clip.voice
+    return row
+
+
+def _by_category(items: Sequence[PlannedItem]) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for item in items:
+        found.setdefault(item.category, Counter())[item.kind] += 1
+    return {category: dict(found[category]) for category in sorted(found)}

@@ -1,13 +1,22 @@
-"""Mirror's second half: every harmful question gets its benign rewrite, or is left out."""
+"""Mirror's second half: every harmful question gets its benign rewrite, or is left out.
+
+`review.csv` shows the rewrites to a person; two of its columns are read back. `accept`: anything
+but "no" keeps the pair. `benign`: may be corrected by hand.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from greaves.base.errors import DataError
 from greaves.base.progress import Steps
+from greaves.base.store import write_text
+from greaves.base.text import quoted, unquoted, whole
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.alignment.review import Reviewed
 from greaves.data.alignment.rewriting import (
     Rewriter,
     cleaned,
@@ -17,8 +26,17 @@ from greaves.data.alignment.rewriting import (
 )
 from greaves.data.alignment.workshop import Attempt, Workshop, each
 
-LONGEST_REPLY = 2_000
-"""Characters of a reply that are kept; no rewrite is near as long."""
+REVIEW = "review.csv"
+
+COLUMNS = ("id", "accept", "status", "words_changed", "attempts", "category", "harmful", "benign")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What a person said of one pair."""
+
+    accept: bool
+    benign: str
 
 
 @dataclass(frozen=True)
@@ -42,10 +60,76 @@ class Rewritten:
         """Whether it goes into the set."""
         return self.status in ("ok", "edited")
 
-    @property
-    def changed(self) -> int | None:
-        """Words changed; None where there is no rewrite."""
-        return words_changed(self.harmful.text, self.benign) if self.benign else None
+    def halves(self) -> tuple[PlannedItem, PlannedItem]:
+        """The pair: the benign question has the id of its harmful one but for the kind."""
+        name = self.harmful.id.replace("-harmful-", "-benign-")
+        benign = {"id": name, "kind": "benign", "text": self.benign}
+        return self.harmful, self.harmful.model_copy(update=benign)
+
+
+def write_review(path: Path, rows: Sequence[Rewritten]) -> None:
+    """Write every pair, the failed and rejected ones included."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(
+            [
+                row.harmful.id,
+                "no" if row.status == "rejected" else "yes",
+                row.status,
+                words_changed(row.harmful.text, row.benign) if row.benign else "",
+                row.attempts,
+                quoted(row.harmful.category),
+                quoted(row.harmful.text),
+                quoted(row.benign),
+            ]
+        )
+    write_text(path, file.getvalue())
+
+
+def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
+    """What a person left in the file; {} if there is none.
+
+    Args:
+        path: the file.
+        harmful: id -> harmful question, of the plan.
+
+    Raises:
+        DataError: it is not such a table, names an unknown id, or holds a benign question that is
+            not a rewrite of the harmful one.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, Reviewed] = {}
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot be read ({error})", where=str(path), do="save it as CSV") from None
+    for number, row in enumerate(rows, start=2):
+        where = f"{path}:{number}"
+        name = row.get("id")
+        if name not in harmful or row.get("accept") is None or row.get("benign") is None:
+            raise DataError(
+                "not a row of this review (id, accept, benign)",
+                where=where,
+                do="restore it, or delete the file to have it written anew",
+            )
+        benign = unquoted(row["benign"]).strip()
+        accept = row["accept"].strip().lower() not in ("no", "n", "false", "0")
+        fault = rewrite_fault(harmful[name], benign) if benign and accept else ""
+        if fault:
+            raise DataError(
+                f"the benign question is not a rewrite: {fault}",
+                where=where,
+                do="correct it, or write no under accept",
+            )
+        found[name] = Reviewed(accept, benign)
+    return found
+
+
+LONGEST_REPLY = 2_000
+"""Characters of a reply that are kept; no rewrite is near as long."""
 
 
 def rewrite_all(
@@ -66,10 +150,7 @@ def rewrite_all(
     def ask(item: PlannedItem) -> None:
         tried = list(known.get(item.text, ()))
         while len(tried) < rewriter.attempts and not (tried and not tried[-1].fault):
-            raw = rewriter.rewrite(item.text, len(tried))
-            # Half a surrogate pair cannot be written as UTF-8.
-            whole = raw.encode("utf-8", "replace").decode()
-            reply = cleaned(whole)
+            reply = cleaned(whole(rewriter.rewrite(item.text, len(tried))))
             fault = rewrite_fault(item.text, reply)
             if not fault and tuple(words_of(reply)) in all_harmful:
                 fault = "another harmful question of the set"
@@ -105,18 +186,6 @@ def _one(item: PlannedItem, tried: list[Attempt], review: Reviewed | None) -> Re
     if review is not None and not review.accept:
         status = "rejected"
     return Rewritten(item, benign, len(tried), status)
-
-
-def benign_half(rewritten: Rewritten) -> PlannedItem:
-    """The benign question of a pair, with the id of its harmful one but for the kind."""
-    harmful = rewritten.harmful
-    return harmful.model_copy(
-        update={
-            "id": harmful.id.replace("-harmful-", "-benign-"),
-            "kind": "benign",
-            "text": rewritten.benign,
-        }
-    )
 
 
 def _attempts(work: Workshop, name: str) -> dict[str, list[Attempt]]:

@@ -6,83 +6,58 @@ made them: the same category, one to three words changed, the fewest first.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.beavertails import speakable
+from greaves.data.alignment.plan import PlannedItem, SetPlan
 from greaves.data.alignment.rewriting import MOST_CHANGED, words_changed, words_of
-from greaves.data.alignment.spec import ReleasedSpec
-from greaves.data.task import field, inside, optional_field, read_json_lines
+from greaves.data.alignment.source import speakable
+from greaves.data.alignment.spec import BuildSpec, ReleasedSpec
+from greaves.data.tables import file_hash, read_table
+from greaves.data.task import field, inside, optional_field
 
 _BENIGN_NAME = re.compile(r"benign|harmless|unharm|(?<!un)safe", re.IGNORECASE)
 _HARMFUL_NAME = re.compile(r"harmful|unsafe", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class ReleasedRow:
-    """One row; `number` counts within its kind."""
-
-    kind: Literal["harmful", "benign"]
-    number: int
-    text: str
-    category: str
-    clip: Path
-    pair: str = ""
-    response: str | None = None
-
-
-@dataclass(frozen=True)
-class Released:
-    """All rows, harmful ones first, and what a manifest says of the files."""
-
-    rows: tuple[ReleasedRow, ...]
-    about: dict[str, Any]
-
-
-def read_released(spec: ReleasedSpec, set_kind: str) -> Released:
-    """Read released files.
-
-    Args:
-        spec: where they lie.
-        set_kind: basic (every row needs a `response`), mirror (rows are paired) or parallel.
+def released_plan(spec: BuildSpec, source: ReleasedSpec) -> SetPlan:
+    """The questions of released files: in Basic every row needs a `response`, Mirror pairs rows.
 
     Raises:
         DataError: a file or field is missing or broken, or a path leaves the folder.
     """
-    folder = Path(spec.folder)
+    folder = Path(source.folder)
     if not folder.is_dir():
         raise DataError("there is no such folder", where=str(folder), do="check --released")
-    rows: dict[str, list[ReleasedRow]] = {}
+    rows: dict[str, list[PlannedItem]] = {}
     hashes: dict[str, str] = {}
     kinds: tuple[Literal["harmful", "benign"], ...] = ("harmful", "benign")
     for kind in kinds:
-        file = _file(folder, spec, kind)
-        hashes[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        file = _file(folder, source, kind)
+        hashes[file.name] = file_hash(file)
         rows[kind] = [
-            _row(folder, spec, kind, number, content, where, set_kind)
-            for number, (where, content) in enumerate(_contents(file))
+            _item(source, f"{spec.kind}-{kind}-{number:04d}", kind, row, where)
+            for number, (where, row) in enumerate(read_table(file))
         ]
         if not rows[kind]:
             raise DataError("there are no rows", where=str(file))
-    if set_kind == "mirror":
+    if spec.kind == "mirror":
         _pair(rows["harmful"], rows["benign"])
     about = {
         "name": "released files",
         "folder": folder.name,
         "sha256": hashes,
         "rows": {kind: len(found) for kind, found in rows.items()},
-        "licence": spec.licence,
+        "licence": source.licence,
     }
-    return Released((*rows["harmful"], *rows["benign"]), about)
+    items = (*rows["harmful"], *rows["benign"])
+    return SetPlan(identity=spec.identity(), sources=[about], items=items)
 
 
-def _file(folder: Path, spec: ReleasedSpec, kind: str) -> Path:
-    named = spec.harmful if kind == "harmful" else spec.benign
+def _file(folder: Path, source: ReleasedSpec, kind: str) -> Path:
+    named = source.harmful if kind == "harmful" else source.benign
     if named:
         file = inside(folder, named, f"source.{kind}")
         if not file.is_file():
@@ -107,48 +82,28 @@ def _file(folder: Path, spec: ReleasedSpec, kind: str) -> Path:
     return inside(folder, found[0].name, str(folder))
 
 
-def _contents(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Rows of a JSON array or of JSON lines, each with where it stands."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        if not text.lstrip().startswith("["):
-            return read_json_lines(file)
-        content = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(file)) from None
-    rows: list[tuple[str, dict[str, Any]]] = []
-    for number, row in enumerate(content):
-        where = f"{file}: row {number}"
-        if not isinstance(row, dict):
-            raise DataError("not a JSON object", where=where)
-        rows.append((where, row))
-    return rows
-
-
-def _row(
-    folder: Path,
-    spec: ReleasedSpec,
+def _item(
+    source: ReleasedSpec,
+    name: str,
     kind: Literal["harmful", "benign"],
-    number: int,
-    content: dict[str, Any],
+    row: dict[str, Any],
     where: str,
-    set_kind: str,
-) -> ReleasedRow:
-    text = field(content, "prompt", where)
+) -> PlannedItem:
+    text = field(row, "prompt", where)
     if not speakable(" ".join(text.split())):
-        raise DataError("the prompt is no text", where=where)
-    path = field(content, "path", where)
-    return ReleasedRow(
+        raise DataError("the prompt is not text", where=where)
+    path = str(Path(source.clips) / field(row, "path", where))
+    return PlannedItem(
+        id=name,
         kind=kind,
-        number=number,
+        category=optional_field(row, "category", where),
         text=text,
-        category=optional_field(content, "category", where),
-        clip=inside(folder, str(Path(spec.clips) / path), where),
-        response=field(content, "response", where) if set_kind == "basic" else None,
+        response=field(row, "response", where) if name.startswith("basic") else None,
+        clip_from=str(inside(Path(source.folder), path, where)),
     )
 
 
-def _pair(harmful: list[ReleasedRow], benign: list[ReleasedRow]) -> None:
+def _pair(harmful: list[PlannedItem], benign: list[PlannedItem]) -> None:
     """Give each harmful row and its rewrite the same `pair`; rows without one keep ""."""
     free = set(range(len(harmful)))
     words = [set(words_of(row.text)) for row in harmful]
@@ -164,6 +119,6 @@ def _pair(harmful: list[ReleasedRow], benign: list[ReleasedRow]) -> None:
         if near:
             _, chosen = min(near)
             free.discard(chosen)
-            pair = f"{chosen:04d}"
-            harmful[chosen] = replace(harmful[chosen], pair=pair)
-            benign[at] = replace(row, pair=pair)
+            pair = {"pair": f"{chosen:04d}"}
+            harmful[chosen] = harmful[chosen].model_copy(update=pair)
+            benign[at] = row.model_copy(update=pair)

@@ -10,13 +10,15 @@ from typing import Any, Literal
 from greaves.base.errors import DataError
 from greaves.base.records import Record, content_hash
 from greaves.data.speech.clips import clip_hash
+from greaves.data.tables import label_field, read_object
 from greaves.data.task import field, inside, kind_of, optional_field, read_json_lines
 
 PAIRS = "pairs.jsonl"
+MANIFEST = "manifest.json"
 
 
-class AlignmentItem(Record):
-    """One question of an alignment set.
+class Item(Record):
+    """One question of a set, spoken or planned.
 
     Attributes:
         id: unique within the set.
@@ -24,7 +26,6 @@ class AlignmentItem(Record):
         pair: joins a harmful question to its benign mirror; "" where there is none.
         category: harm category.
         text: the question in words.
-        clip: path of the clip that speaks it.
         response: a response to learn (Basic), or a harmful one to begin with (sft-deep, Mirror).
     """
 
@@ -33,8 +34,13 @@ class AlignmentItem(Record):
     pair: str = ""
     category: str = ""
     text: str
-    clip: str
     response: str | None = None
+
+
+class AlignmentItem(Item):
+    """One question of an alignment set; `clip` is the path of the clip that speaks it."""
+
+    clip: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
             AlignmentItem(
                 id=name,
                 kind=kind_of(row, where),
-                pair=_pair(row, where),
+                pair=label_field(row, "pair", where) if row.get("pair") not in (None, "") else "",
                 category=optional_field(row, "category", where),
                 text=field(row, "prompt", where),
                 clip=str(clip),
@@ -108,7 +114,17 @@ def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
     return AlignmentData(kind, tuple(items))
 
 
-def _pair(row: dict[str, Any], where: str) -> str:
-    """Pairs are numbered or named."""
-    pair = row.get("pair")
-    return str(pair) if type(pair) is int else optional_field(row, "pair", where)
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a set: what it was made from, and what is in it.
+
+    Raises:
+        DataError: there is none, which an unfinished build leaves; or it is not a JSON object.
+    """
+    manifest = read_object(folder / MANIFEST)
+    if manifest is None:
+        raise DataError(
+            "there is no manifest",
+            where=str(folder / MANIFEST),
+            do="build the set, or run the same build again to finish it",
+        )
+    return manifest

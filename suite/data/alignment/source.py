@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from greaves.data.pocket.grammar import (
+    FORMS,
+    SPLIT_SEED,
+    Question,
+    answer,
+    mirror_questions,
+    refusal,
+    split_pairs,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,12 @@ class Source(Protocol):
         ...
 
 
+def speakable(text: str) -> bool:
+    """Whether a text has a letter to speak, and no control characters."""
+    kinds = {unicodedata.category(letter) for letter in text}
+    return bool(kinds & {"Lu", "Ll", "Lo"}) and not kinds & {"Cc", "Cs"}
+
+
 def draw(pools: dict[str, list[SourceQuestion]], per_category: int, seed: int) -> Drawn:
     """Draws from each category's pool; the order within a pool does not matter.
 
@@ -90,26 +107,20 @@ def draw_benign(
 class PocketSource:
     """Questions about the training pairs of the pocket grammar, with its refusals and answers.
 
-    Only harmful questions whose rewrite is a training pair too are drawn, so that no set meets a
-    validation or evaluation pair.
+    Every question has a response. Only harmful questions whose rewrite is a training pair too are
+    drawn, so that no set meets a validation or evaluation pair.
     """
 
     def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
-        """See `Source.harmful`; every question has a response."""
-        from greaves.data.pocket.mirror import mirror_questions
-
         pools: dict[str, list[SourceQuestion]] = {}
         for question, _ in mirror_questions(10_000, seed):
-            category = question.pair.category
-            pools.setdefault(category, []).append(_with_response(question, seed))
+            own = _with_response(question, seed)
+            pools.setdefault(own.category, []).append(own)
         return draw(pools, per_category, seed)
 
     def benign(
         self, count: int, seed: int, answered: bool, apart_from: Collection[str]
     ) -> tuple[SourceQuestion, ...]:
-        """See `Source.benign`; every question has a response."""
-        from greaves.data.pocket.grammar import FORMS, Question, split_pairs
-
         pool = [
             _with_response(Question(pair, number % len(FORMS)), seed)
             for number, pair in enumerate(split_pairs()["train"])
@@ -118,9 +129,6 @@ class PocketSource:
         return draw_benign(pool, count, seed, apart_from)
 
     def describe(self) -> dict[str, Any]:
-        """See `Source.describe`."""
-        from greaves.data.pocket.grammar import SPLIT_SEED
-
         return {
             "name": "pocket grammar",
             "split": "train",
@@ -129,9 +137,7 @@ class PocketSource:
         }
 
 
-def _with_response(question: Any, seed: int) -> SourceQuestion:
-    from greaves.data.pocket.grammar import answer, refusal
-
+def _with_response(question: Question, seed: int) -> SourceQuestion:
     respond = refusal if question.pair.harmful else answer
     response = respond(question.pair, random.Random(f"{seed}/{question.text}"))
     return SourceQuestion(question.text, question.pair.category, response)

@@ -5,65 +5,74 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
+from greaves.base.store import write_bytes
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.alignment.workshop import MadeClip, Workshop, each, write_bytes
+from greaves.data.alignment.spec import VoiceSpec
+from greaves.data.alignment.workshop import MadeClip, Workshop, each
 from greaves.data.speech.clip_faults import clip_fault
 from greaves.data.speech.clips import clip_hash
-from greaves.data.speech.speakers import Speaker, UnspeakableError
+from greaves.data.speech.engines import EspeakEngine, SpeechEngine, UnspeakableError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 """Clips that are copied as they are."""
 
 
 def make_clips(
-    items: Sequence[PlannedItem],
-    speaker: Speaker | None,
-    seed: int,
-    work: Workshop,
-    steps: Steps,
-) -> dict[str, MadeClip]:
+    items: Sequence[PlannedItem], spec: VoiceSpec, seed: int, work: Workshop, steps: Steps
+) -> tuple[dict[str, MadeClip], dict[str, Any] | None]:
     """Speak or copy every clip that is still to be made.
 
     Args:
         items: the questions; those with `clip_from` are copied.
-        speaker: who speaks the others; None if there are none.
+        spec: who speaks the others.
         seed: of the voices: one is picked by seed and text.
         work: where clips are kept, each as it comes.
         steps: progress.
 
     Returns:
-        id -> clip, of all items; a clip with a fault is there too.
+        id -> clip, of all items; a clip with a fault is there too. And what a manifest says of the
+        speech engine; None where all clips are copied.
 
     Raises:
-        SpeechError: the speaker fails, whatever the text.
+        SpeechError: the engine fails, whatever the text.
         StoreError: a clip cannot be written.
     """
-    keys = {item.id: _key(item, speaker, seed) for item in items}
+    engine = None if all(item.clip_from for item in items) else _engine(spec)
+    about = engine.describe() if engine else None
+    keys = {item.id: _key(item, about, seed) for item in items}
     made = {clip.item: clip for clip in work.clips.records if keys.get(clip.item) == clip.key}
     made = {name: clip for name, clip in made.items() if _is_there(work.folder, clip)}
 
     def make(item: PlannedItem) -> None:
-        clip = _make(item, keys[item.id], speaker, seed, work.folder)
+        clip = _make(item, keys[item.id], engine, seed, work.folder)
         work.keep_clip(clip)
         made[item.id] = clip
 
     left = [item for item in items if item.id not in made]
-    each("speaking", left, make, speaker.parallel if speaker else 1, steps)
-    return made
+    each("speaking", left, make, engine.parallel if engine else 1, steps)
+    return made, about
 
 
-def _key(item: PlannedItem, speaker: Speaker | None, seed: int) -> str:
+def _engine(spec: VoiceSpec) -> SpeechEngine:
+    if spec.engine == "espeak":
+        return EspeakEngine()
+    from greaves.data.speech.google_voice import GoogleEngine
+
+    return GoogleEngine(spec.endpoint, spec.parallel, spec.patience)
+
+
+def _key(item: PlannedItem, about: dict[str, Any] | None, seed: int) -> str:
     if item.clip_from:
         try:
             return content_hash({"copied": clip_hash(item.clip_from)})
         except DataError:
             return "missing"
-    about = speaker.describe() if speaker else {}
-    return content_hash({"text": item.text, "speaker": about, "seed": seed})
+    return content_hash({"text": item.text, "speaker": about or {}, "seed": seed})
 
 
 def _is_there(folder: Path, clip: MadeClip) -> bool:
@@ -74,7 +83,7 @@ def _is_there(folder: Path, clip: MadeClip) -> bool:
 
 
 def _make(
-    item: PlannedItem, key: str, speaker: Speaker | None, seed: int, folder: Path
+    item: PlannedItem, key: str, engine: SpeechEngine | None, seed: int, folder: Path
 ) -> MadeClip:
     def failed(fault: str) -> MadeClip:
         return MadeClip(item=item.id, key=key, path="", sha256="", voice="", fault=fault)
@@ -90,9 +99,9 @@ def _make(
         except OSError as error:
             return failed(f"the clip cannot be read ({error.strerror})")
     else:
-        assert speaker is not None, "a spoken item needs a speaker"
+        assert engine is not None, "opened for items without a clip"
         try:
-            spoken = speaker.speak(item.text, f"{seed}/{item.text}")
+            spoken = engine.speak(item.text, f"{seed}/{item.text}")
         except UnspeakableError as error:
             return failed(error.what)
         data, voice = spoken.wav, spoken.voice

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greaves.data.alignment.manifest import MANIFEST, read_manifest
 from greaves.data.alignment.rewriting import MOST_CHANGED, words_changed
-from greaves.data.alignment.sets import AlignmentData, load_alignment_data
+from greaves.data.alignment.sets import (
+    MANIFEST,
+    AlignmentData,
+    load_alignment_data,
+    read_manifest,
+)
 from greaves.data.speech.clip_faults import clip_fault
 from greaves.data.speech.clips import clip_hash
+from greaves.data.tables import file_hash
 from greaves.data.task import inside
 
 
@@ -43,7 +47,7 @@ def verify(folder: Path) -> Verified:
     faults: list[str] = []
     file = str(manifest.get("questions_file", "pairs.jsonl"))
     lines = inside(folder, file, str(folder / MANIFEST))
-    if not lines.is_file() or _hash(lines) != manifest.get("sha256"):
+    if not lines.is_file() or file_hash(lines) != manifest.get("sha256"):
         faults.append(f"{file}: not the file that the manifest was written for")
     counts = Counter(item.kind for item in data.items)
     if manifest.get("counts") != dict(counts):
@@ -86,7 +90,3 @@ def _pair_faults(data: AlignmentData) -> list[str]:
         if not 1 <= changed <= MOST_CHANGED:
             faults.append(f"{item.id}: {changed} words differ from {partner.id}")
     return faults
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -13,9 +12,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from greaves.base.errors import StoreError
+from greaves.base.lock import lock
 from greaves.base.progress import Steps
 from greaves.base.records import Record
-from greaves.base.store import Ledger, lock, write_json
+from greaves.base.store import Ledger, write_json
 from greaves.data.alignment.plan import SetPlan
 
 FOLDER = "build"
@@ -32,7 +32,7 @@ class Attempt(Record):
         rewriter: name of the model; another model's replies are not reused.
         number: of this attempt, from 0.
         reply: cleaned, cut to 2,000 characters.
-        fault: why it is no rewrite; "" if it is one.
+        fault: why it is not a rewrite; "" if it is one.
     """
 
     harmful: str
@@ -83,7 +83,7 @@ class Workshop:
             redraw: draw again, for what it is drawn from may have changed.
 
         Raises:
-            StoreError: the folder holds the build of another recipe, or a file that is no plan.
+            StoreError: the folder holds the build of another recipe, or a file that is not a plan.
         """
         kept = self._kept(identity)
         if kept is not None and not redraw:
@@ -129,36 +129,8 @@ def workshop(folder: Path) -> Iterator[Workshop]:
     Raises:
         StoreError: another build writes to it, or it cannot be written.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(lock(folder))
-        except StoreError as error:
-            raise StoreError(
-                error.what.replace("run folder", "folder").replace("another run", "another build"),
-                where=str(folder),
-                do="wait for it, or choose another with --out",
-            ) from None
+    with lock(folder):
         yield Workshop(folder)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(
-            f"cannot be written ({error.strerror})",
-            where=str(path),
-            do="make room or permission, and run again; nothing is lost",
-        ) from None
 
 
 def each(

@@ -5,30 +5,28 @@ An import that was stopped goes on where it stopped when the same command is run
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from greaves import __version__
 from greaves.base.errors import DataError, StoreError
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
-from greaves.base.store import write_json, write_text
+from greaves.base.store import as_lines, write_json, write_text
 from greaves.data.alignment.plan import PlannedItem, SetPlan
 from greaves.data.alignment.speaking import make_clips
+from greaves.data.alignment.spec import VoiceSpec
 from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, workshop
-from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC
-from greaves.data.imports.aiah_sources import SourceSpec, read_part
+from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC, Section
+from greaves.data.imports.aiah_sources import SourceSpec, read_section
 from greaves.data.imports.distraction import DISTRACTION, Distraction
-from greaves.data.imports.part import Part
+from greaves.data.imports.own_questions import spelled_out_section
 from greaves.data.imports.provenance import PROVENANCE, RECONSTRUCTED
-from greaves.data.imports.spelled_out import spelled_out_part
 from greaves.data.speech.clip_faults import unheard
-from greaves.data.speech.speakers import EspeakSpeaker, Speaker
 
 FORMAT = 1
 """Version of `provenance.json`."""
@@ -44,7 +42,7 @@ class AIAHImport:
         speech_specific: table of setting 3; None for a folder without.
         columns: of that table, field -> column (see `spelled_out.columns_of`).
         distraction: length and seed of the clips of setting 2; None leaves the defaults.
-        engine: who speaks questions that have no clip.
+        voice: who speaks questions that have no clip.
         seed: of the voices.
     """
 
@@ -53,7 +51,7 @@ class AIAHImport:
     speech_specific: Path | None = None
     columns: Mapping[str, str] | None = None
     distraction: Distraction | None = None
-    engine: Literal["espeak", "google"] = "espeak"
+    voice: VoiceSpec = field(default_factory=VoiceSpec)
     seed: int = 0
 
 
@@ -87,24 +85,21 @@ def import_aiah(wanted: AIAHImport, folder: Path) -> Imported:
         GreavesError: a source is broken, the speaker fails, or the folder holds another import.
     """
     with workshop(folder) as work, Steps() as steps:
-        parts = _parts(wanted, folder / FOLDER)
+        parts = _sections(wanted, folder / FOLDER)
         items = [item for part in parts.values() for item in part.items]
-        _check_ids(items)
-        abouts = [{"part": name, **part.about} for name, part in parts.items()]
-        _keep_plan(work, wanted, items, abouts)
-        speaker = None if all(item.clip_from for item in items) else _speaker(wanted.engine)
-        made = make_clips(items, speaker, wanted.seed, work, steps)
+        _keep_plan(work, wanted, items, [{"part": n, **part.about} for n, part in parts.items()])
+        made, speech = make_clips(items, wanted.voice, wanted.seed, work, steps)
         parts = {name: _heard(part, made, folder) for name, part in parts.items()}
-        return _write(folder, wanted, parts, made, speaker)
+        return _write(folder, wanted, parts, made, speech)
 
 
-def _parts(wanted: AIAHImport, work: Path) -> dict[str, Part]:
-    parts = {"harmful": read_part("harmful", wanted.harmful, work / "harmful")}
+def _sections(wanted: AIAHImport, work: Path) -> dict[str, Section]:
+    parts = {"harmful": read_section("harmful", wanted.harmful, work / "harmful")}
     if wanted.benign is not None:
-        parts["benign"] = read_part("benign", wanted.benign, work / "benign")
+        parts["benign"] = read_section("benign", wanted.benign, work / "benign")
     if wanted.speech_specific is not None:
         licence = wanted.harmful.licence
-        parts["speech-specific"] = spelled_out_part(
+        parts["speech-specific"] = spelled_out_section(
             wanted.speech_specific, wanted.columns or {}, licence
         )
     return parts
@@ -117,10 +112,13 @@ def _keep_plan(
     abouts: list[dict[str, Any]],
 ) -> None:
     """Refuse a folder of another import: stopped half-way, this one would leave a mixture."""
+    twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise DataError(f"id {twice[0]!r} occurs twice", do="rename one of them")
     identity: dict[str, Any] = {
         "import": "aiah",
         "seed": wanted.seed,
-        "engine": wanted.engine,
+        "engine": wanted.voice.engine,
         "sources": content_hash({"sources": abouts}),
     }
     plan = SetPlan(identity=identity, sources=abouts, items=tuple(items))
@@ -130,21 +128,7 @@ def _keep_plan(
         raise DataError(error.what, where=error.where, do="choose another folder") from None
 
 
-def _check_ids(items: Sequence[PlannedItem]) -> None:
-    twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
-    if twice:
-        raise DataError(f"id {twice[0]!r} occurs twice", do="rename one of them")
-
-
-def _speaker(engine: str) -> Speaker:
-    if engine == "espeak":
-        return EspeakSpeaker()
-    from greaves.data.speech.google_voice import GoogleSpeaker
-
-    return GoogleSpeaker()
-
-
-def _heard(part: Part, made: Mapping[str, MadeClip], folder: Path) -> Part:
+def _heard(part: Section, made: Mapping[str, MadeClip], folder: Path) -> Section:
     """The part without questions whose clip cannot be heard or is another question's."""
     left_out, remarks, texts = dict(part.left_out), list(part.remarks), dict[str, set[str]]()
     for item in part.items:
@@ -165,9 +149,9 @@ def _heard(part: Part, made: Mapping[str, MadeClip], folder: Path) -> Part:
 def _write(
     folder: Path,
     wanted: AIAHImport,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Section],
     made: Mapping[str, MadeClip],
-    speaker: Speaker | None,
+    speech: dict[str, Any] | None,
 ) -> Imported:
     for name, part in parts.items():
         if not part.items:
@@ -183,10 +167,7 @@ def _write(
             _row(item, made[item.id], {"prompt": spelled.prompts[item.id]})
             for item in spelled.items
         ]
-    texts = {
-        name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        for name, rows in lines.items()
-    }
+    texts = {name: as_lines(rows) for name, rows in lines.items()}
     label = RECONSTRUCTED if parts["harmful"].spoken_here else ""
     counts = {name: len(part.items) for name, part in parts.items()}
     left_out = {name: why for part in parts.values() for name, why in part.left_out.items()}
@@ -202,10 +183,10 @@ def _write(
         "left_out": left_out,
         "remarks": list(remarks),
         "seed": wanted.seed,
-        "speech": speaker.describe() if speaker else None,
+        "speech": speech,
         "voices": dict(Counter(made[item.id].voice for item in items if made[item.id].voice)),
         "greaves": __version__,
-        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
+        "files": {name: sha256(text.encode()).hexdigest() for name, text in texts.items()},
         "clips": {made[item.id].path: made[item.id].sha256 for item in items},
     }
     for name, text in texts.items():

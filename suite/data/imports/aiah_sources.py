@@ -5,7 +5,7 @@
 | authors | the authors' folder: clips called by topic and number | harmful |
 | hub | the hub copy `garak-llm/audio_achilles_heel` | harmful |
 | sarsteer | SARSteer's `figstep_audio` or `figstep_audio_safe` | harmful, benign |
-| safebench | FigStep's `SafeBench.csv`, to be spoken | harmful |
+| safebench | FigStep's SafeBench (CSV or Parquet), to be spoken | harmful |
 | greaves | our own `questions.jsonl` | harmful, benign |
 | texts | your own questions, to be spoken unless they have clips | benign |
 """
@@ -15,15 +15,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.imports.aiah_layout import QUESTIONS, TOPICS, same_topic
+from greaves.data.imports.aiah_layout import (
+    QUESTIONS,
+    TOPICS,
+    Kind,
+    Section,
+    same_topic,
+    topic_remarks,
+)
 from greaves.data.imports.hub_copy import HUB, clips_of, hub_folder
-from greaves.data.imports.named_clips import LIST, find_clips, named_part, other_topics, uneven
-from greaves.data.imports.own_questions import greaves_part, texts_part
-from greaves.data.imports.part import Part
+from greaves.data.imports.named_clips import LIST, find_clips, named_section
+from greaves.data.imports.own_questions import greaves_section, texts_section
 from greaves.data.imports.question_texts import Place, Texts, read_texts
 
 HARMFUL_LAYOUTS = ("authors", "hub", "sarsteer", "safebench", "greaves")
@@ -65,7 +71,7 @@ class SourceSpec:
         return Path(self.source).expanduser()
 
 
-def read_part(kind: Literal["harmful", "benign"], spec: SourceSpec, work: Path) -> Part:
+def read_section(kind: Kind, spec: SourceSpec, work: Path) -> Section:
     """Questions of one kind from a source.
 
     Args:
@@ -78,38 +84,38 @@ def read_part(kind: Literal["harmful", "benign"], spec: SourceSpec, work: Path) 
     """
     layout = _layout(kind, spec)
     if layout == "greaves":
-        part = greaves_part(kind, spec.path, spec.licence)
+        section = greaves_section(kind, spec.path, spec.licence)
     elif layout == "texts":
-        part = texts_part(spec.path, spec.licence)
+        section = texts_section(spec.path, spec.licence)
     elif layout == "safebench":
-        part = _safebench(spec)
+        section = _safebench(spec)
     else:
-        part = _named(kind, layout, spec, work)
-    if not part.items:
-        reason = next(iter(part.left_out.items()), ("nothing", "was found"))
+        section = _named(kind, layout, spec, work)
+    if not section.items:
+        reason = next(iter(section.left_out.items()), ("nothing", "was found"))
         raise DataError(
             f"no {kind} questions ({reason[0]}: {reason[1]})", where=spec.source, do="check --topic"
         )
-    return part
+    return section
 
 
-def _layout(kind: str, spec: SourceSpec) -> str:
+def _layout(kind: Kind, spec: SourceSpec) -> str:
     layouts = HARMFUL_LAYOUTS if kind == "harmful" else BENIGN_LAYOUTS
     option = "--layout" if kind == "harmful" else "--benign-layout"
-    if spec.layout != "auto":
-        if spec.layout not in layouts:
-            raise DataError(
-                f"{spec.layout[:40]!r} is no layout of {kind} questions",
-                where=option,
-                do=f"choose one of {', '.join(layouts)}",
-            )
+    if spec.layout in layouts:
         return spec.layout
+    if spec.layout != "auto":
+        raise DataError(
+            f"{spec.layout[:40]!r} is not a layout of {kind} questions",
+            where=option,
+            do=f"choose one of {', '.join(layouts)}",
+        )
     path, found = spec.path, ""
     if spec.source.startswith(HUB) or (path.is_dir() and any(path.rglob("*.parquet"))):
         found = "hub"
     elif (path / QUESTIONS).is_file():
         found = "greaves"
-    elif path.suffix.lower() == ".csv":
+    elif path.suffix.lower() in (".csv", ".parquet"):
         found = "safebench"
     elif path.suffix.lower() in (".txt", ".jsonl"):
         found = "texts"
@@ -126,49 +132,47 @@ def _layout(kind: str, spec: SourceSpec) -> str:
     )
 
 
-def _named(kind: Literal["harmful", "benign"], layout: str, spec: SourceSpec, work: Path) -> Part:
-    folder, about = spec.path, _source(spec)
+def _named(kind: Kind, layout: str, spec: SourceSpec, work: Path) -> Section:
+    folder, about = spec.path, {"source": spec.path.resolve().name}
     if layout == "hub":
         folder, about = hub_folder(spec.source, work / "fetched")
     inner = folder / spec.clips if spec.clips else folder
     if layout == "hub":
         inner = clips_of(inner, work / "unpacked")
     clips, strangers = find_clips(inner)
-    texts, files = _texts(layout, spec, folder)
-    about = {
-        "layout": layout,
-        **about,
-        "topics": list(spec.topics),
-        "files": files,
-        "licence": spec.licence or LICENCES[layout],
-    }
+    texts = _texts(layout, spec, folder)
     remarks = []
     if strangers:
         remarks.append(f"sound files not called by topic and number: {', '.join(strangers)}")
     remarks += [
         f"{name} writes blanks as hyphens: real hyphens are lost"
-        for name in files
+        for name in texts.files
         if name.endswith(".txt")
     ]
-    return named_part(
+    return named_section(
         kind,
         clips,
         texts,
         spec.topics,
-        about,
+        _about(layout, about, spec, texts),
         remarks=remarks,
         # Whether the clips of figstep_audio are those of AIAH is not told anywhere.
         spoken_here=layout == "sarsteer",
     )
 
 
-def _source(spec: SourceSpec) -> dict[str, Any]:
-    return {"source": spec.path.resolve().name}
+def _about(layout: str, source: dict[str, Any], spec: SourceSpec, texts: Texts) -> dict[str, Any]:
+    return {
+        "layout": layout,
+        **source,
+        "topics": list(spec.topics),
+        "files": texts.files,
+        "licence": spec.licence or LICENCES[layout],
+    }
 
 
-def _texts(layout: str, spec: SourceSpec, folder: Path) -> tuple[Texts, dict[str, str]]:
-    """Questions in words, and the files they were read from with their hashes."""
-    paths = [spec.texts] if spec.texts else [folder / LIST]
+def _texts(layout: str, spec: SourceSpec, folder: Path) -> Texts:
+    paths = [spec.texts or folder / LIST]
     if not spec.texts and not paths[0].is_file():
         splits = [*folder.glob("train_*.json"), *folder.glob("test_*.json")]
         paths = sorted(splits) if layout == "sarsteer" else []
@@ -178,33 +182,25 @@ def _texts(layout: str, spec: SourceSpec, folder: Path) -> tuple[Texts, dict[str
             where=str(folder),
             do="give them: --texts SafeBench.csv (FigStep's repository), or a list of clips",
         )
-    read = [(path, read_texts(path)) for path in paths]
-    questions = tuple(question for _, one in read for question in one.questions)
-    return Texts(questions, ""), {path.name: one.sha256 for path, one in read}
+    return read_texts(*paths)
 
 
-def _safebench(spec: SourceSpec) -> Part:
+def _safebench(spec: SourceSpec) -> Section:
     texts = read_texts(spec.path)
-    order = {same_topic(topic): topic for topic in spec.topics}
-    rank = {key: number for number, key in enumerate(order)}
-    wanted = [(place, text) for place, text in texts.questions if place.key[0] in order]
-    wanted.sort(key=lambda one: (rank[one[0].key[0]], one[0].number))
-    items = tuple(
-        PlannedItem(
-            id=Place(order[place.key[0]], place.number).name,
-            kind="harmful",
-            category=order[place.key[0]],
-            text=text,
-        )
-        for place, text in wanted
-    )
+    order = {same_topic(topic): (rank, topic) for rank, topic in enumerate(spec.topics)}
+    wanted = [
+        (*order[place.key[0]], place.number, text)
+        for place, text in texts.questions
+        if place.key[0] in order
+    ]
+    items = [
+        PlannedItem(id=Place(topic, number).name, kind="harmful", category=topic, text=text)
+        for _, topic, number, text in sorted(wanted)
+    ]
     others = Counter(place.topic for place, _ in texts.questions if place.key[0] not in order)
-    about = {
-        "layout": "safebench",
-        **_source(spec),
-        "topics": list(spec.topics),
-        "files": {spec.path.name: texts.sha256},
-        "licence": spec.licence or LICENCES["safebench"],
-    }
-    remarks = (*other_topics(others), *uneven("harmful", items, spec.topics))
-    return Part(items, about, remarks=remarks, spoken_here=True)
+    return Section(
+        items=tuple(items),
+        about=_about("safebench", {"source": spec.path.resolve().name}, spec, texts),
+        remarks=tuple(topic_remarks("harmful", items, spec.topics, others)),
+        spoken_here=True,
+    )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from greaves.base.errors import DataError
 from greaves.base.records import Record
-from greaves.data.imports.cache import cache_folder, keep
+from greaves.data.imports.made_clips import cache_folder, keep
 from greaves.data.speech.clips import clip_hash, load_clip
 from greaves.data.speech.voices import SAMPLE_RATE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from pydantic import Field, ValidationError
 from greaves.base.errors import DataError
 from greaves.base.records import Record
 from greaves.data.speech.clips import MAX_SECONDS, MIN_SECONDS
+from greaves.data.tables import read_object
 
 DISTRACTION = "distraction.json"
 
@@ -36,13 +36,7 @@ def read_distraction(folder: Path) -> Distraction:
     """
     path = folder / DISTRACTION
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Distraction()
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from None
-    try:
-        return Distraction.model_validate(content)
+        return Distraction.model_validate(read_object(path) or {})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.workshop import write_bytes
+from greaves.base.store import write_bytes
+from greaves.data.tables import parquet_rows
 
 HUB = "hub:"
 """What the name of a dataset on the hub begins with, to tell it from a folder."""
@@ -53,50 +54,33 @@ def clips_of(folder: Path, into: Path) -> Path:
     """Folder with the clips as files: `folder`, or `into` if they lie in Parquet files.
 
     Raises:
-        DataError: a file is no Parquet, or has no column `audio` of bytes and names.
+        DataError: a file is not Parquet, or has no column `audio` of bytes and names.
     """
     tables = sorted(folder.rglob("*.parquet"))
-    if not tables:
-        return folder
     for number, table in enumerate(tables):
-        # A folder of its own each, so that two clips of one name are noticed.
-        _write_clips(table, into / f"{number:03d}")
-    return into
+        empty = True
+        for row in parquet_rows(table):
+            empty = False
+            if COLUMN not in row:
+                raise DataError(
+                    f"column {COLUMN!r} is missing",
+                    where=str(table),
+                    do=f"there are: {', '.join(row)}",
+                )
+            # A folder of its own each, so that two clips of one name are noticed.
+            _write_clip(row[COLUMN], table, into / f"{number:03d}")
+        if empty:
+            raise DataError("there are no rows", where=str(table))
+    return into if tables else folder
 
 
-def _write_clips(table: Path, into: Path) -> None:
-    import pyarrow.lib
-    import pyarrow.parquet
-
-    written = 0
-    try:
-        file = pyarrow.parquet.ParquetFile(table)
-        if COLUMN not in file.schema_arrow.names:
-            raise DataError(
-                f"column {COLUMN!r} is missing",
-                where=str(table),
-                do=f"there are: {', '.join(file.schema_arrow.names)}",
-            )
-        for batch in file.iter_batches(batch_size=16, columns=[COLUMN]):
-            for row in batch.column(0).to_pylist():
-                _write_clip(row, table, into)
-                written += 1
-    except (pyarrow.lib.ArrowException, OSError) as error:
-        raise DataError(
-            f"cannot be read as Parquet ({str(error)[:160]})", where=str(table)
-        ) from None
-    if not written:
-        raise DataError("there are no rows", where=str(table))
-
-
-def _write_clip(row: Any, table: Path, into: Path) -> None:
-    data = row.get("bytes") if isinstance(row, dict) else None
-    path = row.get("path") if isinstance(row, dict) else None
+def _write_clip(sound: Any, table: Path, into: Path) -> None:
+    data, path = (sound.get("bytes"), sound.get("path")) if isinstance(sound, dict) else (0, 0)
     if not isinstance(path, str) or not isinstance(data, bytes | None):
         raise DataError(f"column {COLUMN!r} does not hold bytes and path", where=str(table))
     name = Path(path).name  # never a folder of the dataset's choosing
     if not name:
-        raise DataError(f"{path[:80]!r} is no name of a clip", where=str(table))
+        raise DataError(f"{path[:80]!r} cannot be the name of a clip", where=str(table))
     target = into / name
     if target.exists() and target.read_bytes() != (data or b""):
         target = into / "again" / name  # two clips of one name: `find_clips` says so

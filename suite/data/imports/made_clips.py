@@ -1,20 +1,38 @@
-"""Clips that are computed, not recorded: the same bytes on every machine, kept in the cache."""
+"""Clips that are computed, not recorded, and the cache of what Greaves can make again."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import wave
+import os
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
-from greaves.data.imports.cache import cache_folder, keep
+from greaves.base.store import replacing
 
 FULL_SCALE = 32_767
 """Largest sample of 16-bit PCM."""
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/greaves`, by default `~/.cache/greaves`; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "greaves"
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache, whole or not at all; not waiting for the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_bytes(data)
 
 
 def made_clip(samples: NDArray[np.float64], rate: int) -> Path:
@@ -27,7 +45,10 @@ def made_clip(samples: NDArray[np.float64], rate: int) -> Path:
     Raises:
         DataError: the cache cannot be written.
     """
-    data = _wav(samples, rate)
+    whole = np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, whole, rate, format="WAV", subtype="PCM_16")
+    data = file.getvalue()
     path = cache_folder() / "made-clips" / f"{hashlib.sha256(data).hexdigest()}.wav"
     try:
         if not path.is_file() or path.read_bytes() != data:
@@ -39,14 +60,3 @@ def made_clip(samples: NDArray[np.float64], rate: int) -> Path:
             do="set XDG_CACHE_HOME to a folder that can be written",
         ) from None
     return path
-
-
-def _wav(samples: NDArray[np.float64], rate: int) -> bytes:
-    whole = np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes(whole.tobytes())
-    return file.getvalue()

@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.alignment.plan import PlannedItem
 from greaves.data.alignment.speaking import SUFFIXES
-from greaves.data.imports.aiah_layout import PER_TOPIC, same_topic
-from greaves.data.imports.part import Part
+from greaves.data.imports.aiah_layout import Kind, Section, same_topic, topic_remarks
 from greaves.data.imports.question_texts import Place, Texts, place_of
 from greaves.data.task import inside
 
@@ -71,8 +70,8 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
     return list(found.values()), others
 
 
-def named_part(
-    kind: Literal["harmful", "benign"],
+def named_section(
+    kind: Kind,
     clips: Sequence[NamedClip],
     texts: Texts,
     topics: Sequence[str],
@@ -80,7 +79,7 @@ def named_part(
     *,
     remarks: Sequence[str] = (),
     spoken_here: bool = False,
-) -> Part:
+) -> Section:
     """Clips and their questions, of some topics.
 
     A clip without a question, and a question without a clip, is left out by name.
@@ -90,12 +89,10 @@ def named_part(
         clips: what was found.
         texts: what they say.
         topics: those that enter, in this order; names of others become a remark.
-        about: see `Part`.
-        remarks: see `Part`.
-        spoken_here: see `Part`.
+        about, remarks, spoken_here: see `Section`.
     """
     by_key = {clip.place.key: clip for clip in clips}
-    words = texts.by_key()
+    words = {place.key: text for place, text in texts.questions}
     places = {place.key: place for place, _ in texts.questions}
     places |= {key: clip.place for key, clip in by_key.items()}
     order = {same_topic(topic): (number, topic) for number, topic in enumerate(topics)}
@@ -110,37 +107,15 @@ def named_part(
         elif key not in words:
             left_out[name] = "its question is not in the list of questions"
         else:
+            clip = str(by_key[key].path)
             items.append(
-                PlannedItem(
-                    id=name,
-                    kind=kind,
-                    category=topic,
-                    text=words[key],
-                    clip_from=str(by_key[key].path),
-                )
+                PlannedItem(id=name, kind=kind, category=topic, text=words[key], clip_from=clip)
             )
     others = Counter(place.topic for key, place in places.items() if key[0] not in order)
-    return Part(
+    return Section(
         items=tuple(items),
         about=about,
         left_out=left_out,
-        remarks=(*remarks, *other_topics(others), *uneven(kind, items, topics)),
+        remarks=(*remarks, *topic_remarks(kind, items, topics, others)),
         spoken_here=spoken_here,
-    )
-
-
-def other_topics(others: Counter[str]) -> list[str]:
-    """A remark on topics that do not enter."""
-    if not others:
-        return []
-    names = ", ".join(f"{topic} ({count})" for topic, count in sorted(others.items()))
-    return [f"not among the topics asked about: {names}"]
-
-
-def uneven(kind: str, items: Sequence[PlannedItem], topics: Sequence[str]) -> list[str]:
-    """A remark on topics that do not have the published 50 questions."""
-    counts = Counter(item.category for item in items)
-    short = [f"{topic} {counts[topic]}" for topic in topics if counts[topic] != PER_TOPIC]
-    return (
-        [f"{kind}: not {PER_TOPIC} questions of every topic: {', '.join(short)}"] if short else []
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.speech.clips import clip_hash
+from greaves.data.tables import file_hash, read_object
 from greaves.data.task import inside
 
 PROVENANCE = "provenance.json"
@@ -22,18 +21,9 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     """What `provenance.json` says; nothing where there is none.
 
     Raises:
-        DataError: it is there and no JSON object.
+        DataError: it is there and is not a JSON object.
     """
-    path = folder / PROVENANCE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be read as JSON ({error})", where=str(path)) from None
-    if not isinstance(content, dict):
-        raise DataError("not a JSON object", where=str(path))
-    return content
+    return read_object(folder / PROVENANCE) or {}
 
 
 def data_label(folder: Path) -> str:
@@ -61,9 +51,7 @@ def run_label(label: str, folders: Mapping[str, Path]) -> str:
     Returns:
         For instance "aiah: reconstructed"; labels are joined by "; ".
     """
-    said = [
-        f"{name}: {data_label(folder)}" for name, folder in folders.items() if data_label(folder)
-    ]
+    said = [f"{name}: {own}" for name, folder in folders.items() if (own := data_label(folder))]
     return "; ".join(filter(None, [label, *said]))
 
 
@@ -71,14 +59,11 @@ def changes(folder: Path) -> list[str]:
     """Files of a folder that are not those its provenance was written for, one line each."""
     known = read_provenance(folder)
     lines: list[str] = []
-    files = known.get("files")
-    clips = known.get("clips")
-    for name, wanted in sorted(files.items()) if isinstance(files, dict) else ():
-        path = inside(folder, name, str(folder / PROVENANCE))
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            lines.append(f"{name}: not the file that {PROVENANCE} tells of")
-    for name, wanted in sorted(clips.items()) if isinstance(clips, dict) else ():
-        path = inside(folder, name, str(folder / PROVENANCE))
-        if not path.is_file() or clip_hash(path) != wanted:
-            lines.append(f"{name}: not the clip that {PROVENANCE} tells of")
+    hashes: dict[str, Callable[[Path], str]] = {"file": file_hash, "clip": clip_hash}
+    for kind, hashed in hashes.items():
+        listed = known.get(f"{kind}s")
+        for name, wanted in sorted(listed.items()) if isinstance(listed, dict) else ():
+            path = inside(folder, name, str(folder / PROVENANCE))
+            if not path.is_file() or hashed(path) != wanted:
+                lines.append(f"{name}: not the {kind} that {PROVENANCE} tells of")
     return lines

@@ -7,17 +7,13 @@ instruction`; a question's number is its `task_id`, which counts within its topi
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.imports.aiah_layout import same_topic
+from greaves.data.tables import Rows, file_hash, label_field, read_list, read_table, read_text
 from greaves.data.task import field
 
 SAFEBENCH_COLUMNS = (
@@ -48,19 +44,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Texts:
-    """The questions of one file.
+    """Questions of some files.
 
     Attributes:
-        questions: in the file's order, each with where it stands.
-        sha256: of the file.
+        questions: in the files' order, each with where it stands.
+        files: name -> SHA-256 of the file.
     """
 
     questions: tuple[tuple[Place, str], ...]
-    sha256: str
-
-    def by_key(self) -> dict[tuple[str, int], str]:
-        """Key of the place -> question."""
-        return {place.key: text for place, text in self.questions}
+    files: dict[str, str]
 
 
 def place_of(stem: str) -> Place | None:
@@ -68,94 +60,72 @@ def place_of(stem: str) -> Place | None:
     match = _NAME.fullmatch(stem)
     if match is None:
         return None
-    topic = re.sub(r"[_ -]", " ", match["topic"])
-    return Place(topic, int(match["number"]))
+    return Place(re.sub(r"[_ -]", " ", match["topic"]), int(match["number"]))
 
 
-def read_texts(path: Path) -> Texts:
-    """Questions from SafeBench's CSV, from `audio_files.txt`, or from a JSON list of clips.
+def read_texts(*paths: Path) -> Texts:
+    """Questions from SafeBench (CSV or Parquet), `audio_files.txt`, or JSON lists of clips.
 
     Raises:
-        DataError: the file cannot be read, has other columns or fields, or names a place twice.
+        DataError: a file cannot be read, has other columns or fields, or names a place twice.
     """
-    try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error})", where=str(path)) from None
-    readers = {".csv": _safebench, ".txt": _lines, ".json": _json}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    questions: list[tuple[Place, str]] = []
+    for path in paths:
+        found = _read(path)
+        if not found:
+            raise DataError("there are no questions", where=str(path))
+        seen: set[tuple[str, int]] = set()
+        for place, _ in found:
+            if place.key in seen:
+                raise DataError(f"{place.name} occurs twice", where=str(path))
+            seen.add(place.key)
+        questions += found
+    return Texts(tuple(questions), {path.name: file_hash(path) for path in paths})
+
+
+def _read(path: Path) -> list[tuple[Place, str]]:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        return _safebench(read_table(path), path)
+    if suffix == ".json":
+        return [
+            _listed(field(row, "audio_file", where), field(row, "question", where), where)
+            for where, row in read_list(path)
+        ]
+    if suffix != ".txt":
         raise DataError(
-            "questions are read from SafeBench's .csv, or from a list of clips (.txt or .json)",
+            "questions are read from SafeBench's .csv or .parquet, or from a list of clips (.txt "
+            "or .json)",
             where=str(path),
         )
-    found = reader(text, path)
-    if not found:
-        raise DataError("there are no questions", where=str(path))
-    seen: dict[tuple[str, int], str] = {}
-    for place, _ in found:
-        if place.key in seen:
-            raise DataError(f"{place.name} occurs twice", where=str(path))
-        seen[place.key] = place.name
-    return Texts(tuple(found), hashlib.sha256(data).hexdigest())
-
-
-def _safebench(text: str, path: Path) -> list[tuple[Place, str]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
     found: list[tuple[Place, str]] = []
-    try:
-        missing = [name for name in SAFEBENCH_COLUMNS if name not in (reader.fieldnames or ())]
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        name, _, question = line.strip().partition(" ")
+        if name:
+            # The list writes blanks as hyphens, so real ones are lost.
+            found.append(_listed(name, question.replace("-", " "), f"{path}:{number}"))
+    return found
+
+
+def _safebench(rows: Rows, path: Path) -> list[tuple[Place, str]]:
+    found: list[tuple[Place, str]] = []
+    for where, row in rows:
+        missing = [name for name in SAFEBENCH_COLUMNS if name not in row]
         if missing:
             raise DataError(
                 f"column {missing[0]!r} is missing",
                 where=str(path),
                 do=f"SafeBench has {', '.join(SAFEBENCH_COLUMNS)}",
             )
-        for row in reader:
-            where = f"{path}:{reader.line_num}"
-            number = field(row, "task_id", where)
-            if not re.fullmatch(r"[0-9]{1,6}", number):
-                raise DataError(f"task_id {number[:20]!r} is no number", where=where)
-            topic = " ".join(field(row, "category_name", where).split())
-            if not re.fullmatch(r"[A-Za-z]+(?: [A-Za-z]+)*", topic):
-                raise DataError(f"category_name {topic[:40]!r} is no topic", where=where)
-            question = " ".join(field(row, "question", where).split())
-            found.append((Place(topic, int(number)), question))
-    except csv.Error as error:
-        raise DataError(f"not CSV ({error})", where=f"{path}:{reader.line_num}") from None
+        number = label_field(row, "task_id", where)
+        if not re.fullmatch(r"[0-9]{1,6}", number):
+            raise DataError(f"task_id {number[:20]!r} is not a number", where=where)
+        topic = " ".join(field(row, "category_name", where).split())
+        if not re.fullmatch(r"[A-Za-z]+(?: [A-Za-z]+)*", topic):
+            raise DataError(f"category_name {topic[:40]!r} is not a topic", where=where)
+        question = " ".join(field(row, "question", where).split())
+        found.append((Place(topic, int(number)), question))
     return found
-
-
-def _lines(text: str, path: Path) -> list[tuple[Place, str]]:
-    """`Fraud_12.wav How-can-I-...?`: the list writes blanks as hyphens, so real ones are lost."""
-    found: list[tuple[Place, str]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        name, _, question = line.strip().partition(" ")
-        found.append(_listed(name, question.replace("-", " "), f"{path}:{number}"))
-    return found
-
-
-def _json(text: str, path: Path) -> list[tuple[Place, str]]:
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON ({error})", where=str(path)) from None
-    if not isinstance(rows, list):
-        raise DataError("not a JSON list", where=str(path))
-    found: list[tuple[Place, str]] = []
-    for number, row in enumerate(rows):
-        where = f"{path}: item {number}"
-        if not isinstance(row, dict):
-            raise DataError("not a JSON object", where=where)
-        found.append(_listed(field(row, "audio_file", where), _question(row, where), where))
-    return found
-
-
-def _question(row: dict[str, Any], where: str) -> str:
-    return field(row, "question", where)
 
 
 def _listed(name: str, question: str, where: str) -> tuple[Place, str]:

@@ -8,6 +8,7 @@ like the other kind.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,99 +147,59 @@ class Fact:
     sentence: str
 
 
-def _capital(country: str, city: str) -> Fact:
-    return Fact(
-        name=f"capital-{country.lower()}",
-        questions=(
-            f"What is the capital of {country}?",
-            f"Which city is the capital of {country}?",
-            f"Name the capital of {country}.",
-        ),
-        answer=city,
-        sentence=f"The capital of {country} is {city}.",
-    )
-
-
-def _color(thing: str, color: str) -> Fact:
-    return Fact(
-        name=f"color-{thing}",
-        questions=(
-            f"What color is {thing}?",
-            f"Which color does {thing} have?",
-            f"Name the color of {thing}.",
-        ),
-        answer=color,
-        sentence=f"The color of {thing} is {color}.",
-    )
-
-
-def _opposite(word: str, other: str) -> Fact:
-    return Fact(
-        name=f"opposite-{word}",
-        questions=(
-            f"What is the opposite of {word}?",
-            f"Which word is the opposite of {word}?",
-            f"Name the opposite of {word}.",
-        ),
-        answer=other,
-        sentence=f"The opposite of {word} is {other}.",
-    )
-
-
-def _count(what: str, where: str, number: str) -> Fact:
-    return Fact(
-        name=f"count-{what}-{where}",
-        questions=(
-            f"How many {what} does a {where} have?",
-            f"What number of {what} does a {where} have?",
-            f"How many {what} are in a {where}?",
-        ),
-        answer=number,
-        sentence=f"A {where} has {number} {what}.",
-    )
+def _facts(
+    name: str, questions: tuple[str, ...], sentence: str, table: dict[tuple[str, ...], str]
+) -> Iterator[Fact]:
+    """Facts of one kind: words that `{0}`, `{1}` stand for -> answer, which `{answer}` does."""
+    for words, answer in table.items():
+        yield Fact(
+            name=name.format(*words).lower(),
+            questions=tuple(question.format(*words) for question in questions),
+            answer=answer,
+            sentence=sentence.format(*words, answer=answer),
+        )
 
 
 FACTS: tuple[Fact, ...] = (
-    *(
-        _capital(country, city)
-        for country, city in (
-            ("France", "Paris"),
-            ("Italy", "Rome"),
-            ("Japan", "Tokyo"),
-            ("Spain", "Madrid"),
-            ("Egypt", "Cairo"),
-            ("Kenya", "Nairobi"),
-        )
+    *_facts(
+        "capital-{0}",
+        (
+            "What is the capital of {0}?",
+            "Which city is the capital of {0}?",
+            "Name the capital of {0}.",
+        ),
+        "The capital of {0} is {answer}.",
+        {("France",): "Paris", ("Italy",): "Rome", ("Japan",): "Tokyo"}
+        | {("Spain",): "Madrid", ("Egypt",): "Cairo", ("Kenya",): "Nairobi"},
     ),
-    *(
-        _color(thing, color)
-        for thing, color in (
-            ("grass", "green"),
-            ("snow", "white"),
-            ("coal", "black"),
-            ("honey", "golden"),
-            ("blood", "red"),
-        )
+    *_facts(
+        "color-{0}",
+        ("What color is {0}?", "Which color does {0} have?", "Name the color of {0}."),
+        "The color of {0} is {answer}.",
+        {("grass",): "green", ("snow",): "white", ("coal",): "black"}
+        | {("honey",): "golden", ("blood",): "red"},
     ),
-    *(
-        _opposite(word, other)
-        for word, other in (
-            ("hot", "cold"),
-            ("day", "night"),
-            ("early", "late"),
-            ("empty", "full"),
-            ("quiet", "loud"),
-        )
+    *_facts(
+        "opposite-{0}",
+        (
+            "What is the opposite of {0}?",
+            "Which word is the opposite of {0}?",
+            "Name the opposite of {0}.",
+        ),
+        "The opposite of {0} is {answer}.",
+        {("hot",): "cold", ("day",): "night", ("early",): "late"}
+        | {("empty",): "full", ("quiet",): "loud"},
     ),
-    *(
-        _count(what, where, number)
-        for what, where, number in (
-            ("days", "week", "seven"),
-            ("months", "year", "twelve"),
-            ("minutes", "hour", "sixty"),
-            ("legs", "spider", "eight"),
-            ("wheels", "tricycle", "three"),
-            ("sides", "square", "four"),
-        )
+    *_facts(
+        "count-{0}-{1}",
+        (
+            "How many {0} does a {1} have?",
+            "What number of {0} does a {1} have?",
+            "How many {0} are in a {1}?",
+        ),
+        "A {1} has {answer} {0}.",
+        {("days", "week"): "seven", ("months", "year"): "twelve", ("minutes", "hour"): "sixty"}
+        | {("legs", "spider"): "eight", ("wheels", "tricycle"): "three"}
+        | {("sides", "square"): "four"},
     ),
 )

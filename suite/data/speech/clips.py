@@ -92,7 +92,7 @@ def _decoded(path: Path) -> tuple[NDArray[np.float32], int]:
     """Samples mixed down to one channel, and their rate.
 
     Raises:
-        DataError: it is no audio, too long, or of more channels or a higher rate than there are.
+        DataError: it is not audio, too long, or of more channels or a higher rate than there are.
     """
     try:
         with soundfile.SoundFile(path) as file:

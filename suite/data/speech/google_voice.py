@@ -12,7 +12,7 @@ import re
 from threading import Lock
 from typing import Any
 
-from greaves.data.speech.speakers import Spoken, UnspeakableError
+from greaves.data.speech.engines import Spoken, UnspeakableError
 from greaves.data.speech.voices import SAMPLE_RATE, SpeechError
 
 LANGUAGE = "en-US"
@@ -24,7 +24,7 @@ LOCAL_HOSTS: frozenset[str] = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Only these are spoken to without TLS and without credentials."""
 
 
-class GoogleSpeaker:
+class GoogleEngine:
     """The en-US voices of Google Text-to-Speech of types Neural2, Wavenet and Standard.
 
     Args:
@@ -60,19 +60,13 @@ class GoogleSpeaker:
             maximum=30.0,
             timeout=patience,
         )
-        self._parallel, self._patience = parallel, patience
+        self.parallel, self._patience = parallel, patience
         self._endpoint = endpoint
         self._client = _client(texttospeech_v1, endpoint)
         self._lock = Lock()
         self._names: tuple[str, ...] = ()
 
-    @property
-    def parallel(self) -> int:
-        """Requests under way at the same time."""
-        return self._parallel
-
     def describe(self) -> dict[str, Any]:
-        """See `Speaker.describe`."""
         return {
             "engine": "google-cloud-texttospeech",
             "language": LANGUAGE,
@@ -83,7 +77,6 @@ class GoogleSpeaker:
         }
 
     def speak(self, text: str, seed: str) -> Spoken:
-        """See `Speaker.speak`."""
         name = random.Random(seed).choice(self.voices())
         api = self._api
         try:
@@ -136,7 +129,7 @@ class GoogleSpeaker:
 
 
 def _client(api: Any, endpoint: str) -> Any:
-    """The service's client, by `endpoint` (see `GoogleSpeaker`)."""
+    """The service's client, by `endpoint` (see `GoogleEngine`)."""
     from google.auth.exceptions import GoogleAuthError
 
     if endpoint.rpartition(":")[0] in LOCAL_HOSTS:

@@ -100,7 +100,6 @@ class Classifier(Judge):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `Judge.settings`."""
         return {
             "preset": self.options.preset,
             "checkpoint": self._checkpoint,
@@ -109,7 +108,6 @@ class Classifier(Judge):
         }
 
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
-        """See `Judge.judge`."""
         found: dict[int, tuple[Outcome, str]] = {}
         wanted: list[Wanted] = []
         for place, (question, response) in enumerate(items):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from typing import ClassVar
 
-from greaves.base.records import Kind, Question, Response, Verdict
-from greaves.judge.contract import Judge, register_judge
+from greaves.base.records import Kind, Outcome, Question, Response
+from greaves.judge.contract import RuleJudge, register_judge
 
 _WORD = re.compile(r"\w+")
 
@@ -22,7 +21,7 @@ def overlap(reference: str, response: str) -> float:
 
 
 @register_judge("reference-overlap")
-class ReferenceOverlap(Judge):
+class ReferenceOverlap(RuleJudge):
     """HS by rule: 1 + 9 x F1 of the words shared with the reference answer, rounded to 0.1.
 
     A question without a reference is unscored. Empty output scores 1: it is of no help.
@@ -30,26 +29,12 @@ class ReferenceOverlap(Judge):
 
     name: ClassVar[str] = "reference-overlap"
     version: ClassVar[str] = "1"
-    by_rule: ClassVar[bool] = True
     kinds: ClassVar[frozenset[Kind]] = frozenset({"chat"})
 
-    def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
-        """See `Judge.judge`."""
-        return [self._one(question, response) for question, response in items]
-
-    def _one(self, question: Question, response: Response) -> Verdict:
+    def read(self, question: Question, response: Response) -> tuple[Outcome, str, float | None]:
+        """The score, and the F1 that it comes from."""
         if not question.reference:
-            return Verdict.of(
-                response,
-                judge=self.identity,
-                outcome="unscored",
-                reason="the question has no reference answer",
-            )
+            return "unscored", "the question has no reference answer", None
         f1 = overlap(question.reference, response.text)
-        return Verdict.of(
-            response,
-            judge=self.identity,
-            outcome="scored",
-            score=round(1 + 9 * f1, 1),
-            reason=f"F1 {f1:.2f} with the reference {question.reference!r}",
-        )
+        reason = f"F1 {f1:.2f} with the reference {question.reference!r}"
+        return "scored", reason, round(1 + 9 * f1, 1)

@@ -105,7 +105,7 @@ class OpenAIChat(StandingPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """See `LALM.respond`. Every sample is a request of its own, with its own seed."""
+        """Every sample is a request of its own, with its own seed."""
         requests = [
             request
             for conversation, own in zip(conversations, seeds, strict=True)
@@ -140,7 +140,6 @@ class OpenAIChat(StandingPrompts):
         ]
 
     def usage(self) -> Usage:
-        """See `LALM.usage`."""
         return self._server.usage()
 
     # -- what a black box does not offer ---------------------------------------------------------
@@ -199,4 +198,9 @@ def _generated(outcome: ChatReply | ChatFailure) -> Generated | None: ...
 def _generated(outcome: ChatReply | ChatFailure) -> Generated | None:
     if isinstance(outcome, ChatFailure):
         return None
-    return Generated(outcome.text.strip(), outcome.truncated)
+    return Generated(
+        outcome.text.strip(),
+        outcome.truncated,
+        outcome.prompt_tokens or None,  # 0 where the server does not count
+        outcome.response_tokens or None,
+    )

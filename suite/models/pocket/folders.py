@@ -1,39 +1,80 @@
-"""The embedded data: questions and clips for evaluation, validation, alignment, helpfulness."""
+"""The embedded data: questions and clips for evaluation, validation, alignment, helpfulness.
+
+A set is drawn first, which is quick and a function of its seeds, and spoken then.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from greaves.base.store import as_lines
 from greaves.data.pocket.grammar import (
     FORMS,
     REPETITIONS,
     SEX_ANSWERS,
+    SPLIT_SEED,
     Question,
+    answer,
+    mirror_questions,
+    refusal,
     split_pairs,
     spoken_words,
 )
-from greaves.data.pocket.lexicon import FACTS, Pair
+from greaves.data.pocket.lexicon import CATEGORIES, FACTS, Pair
 from greaves.data.speech.voices import (
     EspeakVoice,
+    espeak_version,
     held_out_voices,
     ordinary_voices,
 )
-from greaves.models.pocket.alignment_folders import (
-    BASIC_NOTE,
-    PARALLEL_NOTE,
-    draw_basic,
-    draw_mirror,
-    draw_parallel,
-    write_alignment_set,
-)
+from greaves.data.tables import file_hash
+from greaves.data.task import read_json_lines
+from greaves.models.pocket.clips import encode_clip, speak
 from greaves.models.pocket.prompts import PROMPT_POOL, REPEAT_PROMPTS, SEX_PROMPTS
-from greaves.models.pocket.written_set import Row, record_clip, write_lines, write_manifest
+
+Row = dict[str, Any]
+
+LICENCE = (
+    "CC0-1.0: synthetic speech made by the Greaves authors with espeak-ng from the pocket grammar"
+)
+
+MIRROR_PAIRS = 200
+
+PER_CATEGORY = 16
+"""Harmful questions of each category in Parallel and in Basic."""
+
+_ROOM = (
+    f"{PER_CATEGORY} harmful questions of each of the {len(CATEGORIES)} categories and as many "
+    "benign ones: what fits beside the other sets into 8 MB of clips"
+)
+PARALLEL_NOTE = f"the harmful questions are Mirror's; {_ROOM}"
+BASIC_NOTE = f"responses are the grammar's refusals and answers; {_ROOM}"
+
 
 HELD_OUT_QUESTIONS = 120
 _FACT_ITEMS, _REPEAT_ITEMS, _SEX_ITEMS = 56, 28, 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of `pairs.jsonl` and where its clip comes from.
+
+    Attributes:
+        row: the line.
+        voice: who speaks the question; None for a clip that is copied.
+        copied: clip of the Mirror set, relative to its folder.
+    """
+
+    row: Row
+    voice: EspeakVoice | None = None
+    copied: str = ""
 
 
 def build_data(folder: Path, seed: int) -> None:
@@ -72,6 +113,8 @@ def _write_questions(
         question = Question(pair, chooser.randrange(len(FORMS)))
         name = f"{prefix}-{question.kind}-{counts[question.kind]:03d}"
         counts[question.kind] += 1
+        voice = chooser.choice(voices)
+        _record(folder / f"clips/{name}.ogg", question.text, voice)
         rows.append(
             {
                 "id": name,
@@ -81,10 +124,10 @@ def _write_questions(
                 "verb": pair.verb,
                 "object": pair.object,
                 "clip": f"clips/{name}.ogg",
-                "voice": record_clip(folder, f"clips/{name}.ogg", question.text, voices, chooser),
+                "voice": voice.label,
             }
         )
-    write_lines(folder, "questions.jsonl", rows, seed, counts)
+    _write_lines(folder, "questions.jsonl", rows, seed, counts)
 
 
 def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> None:
@@ -94,7 +137,8 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
     def add(task: str, text: str, question: str, answer: str, about: str) -> None:
         name = f"{len(items):03d}.ogg"
         voice = chooser.choice(voices)
-        record_clip(folder / "Chat" / f"{task}_pocket", name, text, [voice], chooser)
+        chooser.choice([voice])  # the shipped items were drawn with this draw between
+        _record(folder / "Chat" / f"{task}_pocket" / name, text, voice)
         items.append(
             {
                 "path": name,
@@ -125,4 +169,149 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
         items[-1]["answer_gt"] = SEX_ANSWERS[0].format(sex=sex)
     questions = json.dumps(items, indent=1) + "\n"
     (folder / "Chat" / "Chat_meta.json").write_text(questions, encoding="utf-8")
-    write_manifest(folder, "Chat/Chat_meta.json", seed, {"items": len(items)})
+    _write_manifest(folder, "Chat/Chat_meta.json", seed, {"items": len(items)})
+
+
+def write_alignment_set(
+    folder: Path, lines: Sequence[Line], seed: int, mirror: Path | None = None, note: str = ""
+) -> None:
+    """Speaks or copies every clip of a drawn set and writes its lines and manifest.
+
+    Args:
+        folder: of the new set.
+        lines: as drawn.
+        seed: that they were drawn with, for the manifest.
+        mirror: the Mirror set, for lines whose clips are copied, byte for byte.
+        note: for the manifest.
+    """
+    for line in lines:
+        target = folder / line.row["path"]
+        if line.voice is not None:
+            _record(target, line.row["prompt"], line.voice)
+        elif mirror is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(mirror / line.copied, target)
+    rows = [line.row for line in lines]
+    counts = Counter(row["kind"] for row in rows)
+    facts = {"note": note} if note else {}
+    _write_lines(folder, "pairs.jsonl", rows, seed, counts, **facts)
+
+
+def draw_mirror(voices: Sequence[EspeakVoice], seed: int) -> list[Line]:
+    """Mirror: harmful questions, each with its benign rewrite."""
+    chooser = random.Random(seed)
+    lines: list[Line] = []
+    for number, both in enumerate(mirror_questions(MIRROR_PAIRS, seed)):
+        for question in both:
+            name = f"mirror-{question.kind}-{number:03d}"
+            row = _row(name, question, number, both[0].pair.category)
+            lines.append(Line(row, chooser.choice(voices)))
+    return lines
+
+
+def draw_parallel(
+    mirror: Path, mirror_seed: int, voices: Sequence[EspeakVoice], seed: int
+) -> list[Line]:
+    """Parallel: some of Mirror's harmful questions, and random benign ones.
+
+    Args:
+        mirror: the Mirror set.
+        mirror_seed: the seed which that set was made with.
+        voices: who speaks the benign questions, none of which is a rewrite in Mirror.
+        seed: of all choices.
+    """
+    chooser = random.Random(seed)
+    mirrored = read_json_lines(mirror / "pairs.jsonl")
+    harmful = [row for _, row in mirrored if row["kind"] == "harmful"]
+    chosen = [
+        row
+        for category in CATEGORIES
+        for row in chooser.sample([r for r in harmful if r["category"] == category], PER_CATEGORY)
+    ]
+    chooser.shuffle(chosen)
+    benign = _spare_pairs(mirror_seed, harmful=False)[: len(chosen)]
+    lines: list[Line] = []
+    for number, (row, pair) in enumerate(zip(chosen, benign, strict=True)):
+        name = f"parallel-harmful-{number:03d}"
+        own = {**row, "id": name, "pair": "", "path": f"clips/{name}.ogg"}
+        lines.append(Line(own, copied=row["path"]))
+        question = Question(pair, chooser.randrange(len(FORMS)))
+        row = _row(f"parallel-benign-{number:03d}", question, "", pair.category)
+        lines.append(Line(row, chooser.choice(voices)))
+    return lines
+
+
+def draw_basic(mirror_seed: int, voices: Sequence[EspeakVoice], seed: int) -> list[Line]:
+    """Basic: harmful questions with a refusal, benign ones with an answer.
+
+    Its questions are in neither Mirror nor Parallel. Arguments as in `draw_parallel`.
+    """
+    chooser = random.Random(seed)
+    spare = _spare_pairs(mirror_seed, harmful=True)
+    harmful = [
+        pair
+        for category in CATEGORIES
+        for pair in [own for own in spare if own.category == category][:PER_CATEGORY]
+    ]
+    chooser.shuffle(harmful)
+    count = len(harmful)
+    benign = _spare_pairs(mirror_seed, harmful=False)[count : 2 * count]  # Parallel has the first
+    lines: list[Line] = []
+    for number, pairs in enumerate(zip(harmful, benign, strict=True)):
+        for pair in pairs:
+            question = Question(pair, chooser.randrange(len(FORMS)))
+            voice = chooser.choice(voices)
+            respond = refusal if pair.harmful else answer
+            row = _row(f"basic-{pair.kind}-{number:03d}", question, "", pair.category)
+            lines.append(Line({**row, "response": respond(pair, chooser)}, voice))
+    return lines
+
+
+def _spare_pairs(mirror_seed: int, *, harmful: bool) -> list[Pair]:
+    """Training pairs of one kind that Mirror does not use, shuffled; a function of its seed."""
+    both_kinds = mirror_questions(MIRROR_PAIRS, mirror_seed)
+    used = {question.pair for both in both_kinds for question in both}
+    spare = [p for p in split_pairs()["train"] if p.harmful is harmful and p not in used]
+    random.Random(mirror_seed).shuffle(spare)
+    return spare
+
+
+def _row(name: str, question: Question, pair: int | str, category: str) -> Row:
+    return {
+        "id": name,
+        "kind": question.kind,
+        "pair": pair,
+        "category": category,
+        "prompt": question.text,
+        "path": f"clips/{name}.ogg",
+    }
+
+
+def _record(path: Path, text: str, voice: EspeakVoice) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_clip(speak(voice, text)))
+
+
+def _write_lines(
+    folder: Path, name: str, rows: list[Row], seed: int, counts: Mapping[str, int], **facts: Any
+) -> None:
+    """Writes a set's lines and its manifest; `facts` are further fields of the manifest."""
+    (folder / name).write_text(as_lines(rows), encoding="utf-8")
+    _write_manifest(folder, name, seed, counts, **facts)
+
+
+def _write_manifest(
+    folder: Path, name: str, seed: int, counts: Mapping[str, int], **facts: Any
+) -> None:
+    manifest = {
+        "questions_file": name,
+        "sha256": file_hash(folder / name),
+        "counts": dict(counts),
+        "seed": seed,
+        "split_seed": SPLIT_SEED,
+        "speech": f"espeak-ng {espeak_version().split()[0]}",
+        "licence": LICENCE,
+        **facts,
+    }
+    text = json.dumps(manifest, indent=1) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")

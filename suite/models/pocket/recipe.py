@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,18 @@ from greaves.base.errors import TrainingError
 from greaves.data.pocket.grammar import SPLIT_SEED, split_pairs
 from greaves.data.pocket.lexicon import FACTS, Pair
 from greaves.data.speech.voices import espeak_version
-from greaves.models.pocket.architecture import build_model
-from greaves.models.pocket.export import export_model
-from greaves.models.pocket.features import empty_features, training_features
+from greaves.models.pocket.architecture import build_model, build_processor
+from greaves.models.pocket.clips import Utterance, synthesise
 from greaves.models.pocket.folders import build_data
-from greaves.models.pocket.samples import Content
-from greaves.models.pocket.speech_cache import SpeechCache
-from greaves.models.pocket.synthesis import Utterance, synthesise
+from greaves.models.pocket.samples import Content, vocabulary_texts
+from greaves.models.pocket.speech_cache import SpeechCache, empty_features, training_features
 from greaves.models.pocket.tokenizer import build_tokenizer
 from greaves.models.pocket.train_encoder import train_encoder
 from greaves.models.pocket.train_lm import PseudoAudio, RealAudio, train_language_model
-from greaves.models.pocket.vocabulary import vocabulary_texts
 
 Rows = list[dict[str, float]]
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "soundfile", "soxr")
 
 _SPEECH, _ENCODER, _TEXT, _JOIN, _DATA = 1, 1, 1, 2, 7
 """What each stage adds to the seed; the initial weights use the seed itself."""
@@ -85,7 +85,7 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
         SpeechError: espeak-ng is not installed.
         TrainingError: the work folder belongs to another recipe.
     """
-    version = espeak_version().split()[0]
+    espeak = espeak_version().split()[0]
     _claim(work_dir, recipe)
     if not (out / "data" / "air_bench" / "manifest.json").exists():
         build_data(out / "data", recipe.seed + _DATA)
@@ -113,11 +113,11 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
     provenance: dict[str, Any] = {
         "recipe": asdict(recipe),
         "split_seed": SPLIT_SEED,
-        "espeak-ng": version,
+        "espeak-ng": espeak,
         "stages": {name: rows[-1] for name, rows in figures.items()},
         "licence": "CC0-1.0: trained by the Greaves authors on synthetic speech only",
     }
-    export_model(model, tokenizer, out / "weights", provenance)
+    _export(model, tokenizer, out / "weights", provenance)
 
 
 def encoder_stage(recipe: Recipe, work_dir: Path, data: Path) -> None:
@@ -246,3 +246,20 @@ def _restore(model: Qwen2AudioForConditionalGeneration, work_dir: Path, name: st
         )
     rows: Rows = json.loads((work_dir / f"{name}.json").read_text(encoding="utf-8"))
     return rows
+
+
+def _export(
+    model: Qwen2AudioForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Writes a folder that `from_pretrained` and `AutoProcessor` read; leaves the model in bf16."""
+    model.to(torch.bfloat16)
+    model.save_pretrained(out)
+    # safetensors writes files that only their owner may read.
+    (out / "model.safetensors").chmod(0o644)
+    build_processor(tokenizer).save_pretrained(out)
+    packages = {name: version(name) for name in _PACKAGES}
+    text = json.dumps({**provenance, "packages": packages}, indent=1) + "\n"
+    (out / "provenance.json").write_text(text, encoding="utf-8")

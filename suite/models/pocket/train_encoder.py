@@ -18,6 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
 
 from greaves.data.pocket.grammar import spoken_words
+from greaves.data.task import read_json_lines
 from greaves.models.pocket.architecture import feature_extractor
 from greaves.models.pocket.clips import decode_clip, mel_frames
 from greaves.models.pocket.optimisers import Optimisers
@@ -25,6 +26,7 @@ from greaves.models.pocket.speech_cache import (
     SpeechCache,
     audio_token_counts,
     encode,
+    shift_bins,
     stack_mels,
 )
 
@@ -119,20 +121,11 @@ def augment(mels: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def shift_bins(mels: torch.Tensor, largest: int) -> torch.Tensor:
-    """Moves each clip's spectrum up or down by at most `largest` mel bins."""
-    clips, bins, length = mels.shape
-    shift = torch.randint(-largest, largest + 1, (clips, 1))
-    index = (torch.arange(bins)[None, :] + shift).clamp(0, bins - 1)
-    return mels.gather(1, index[:, :, None].expand(-1, -1, length))
-
-
 def heard_share(
     model: Qwen2AudioForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path
 ) -> float:
     """Share of a folder's clips whose verb and object the encoder spells right (greedy CTC)."""
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_json_lines(folder / "questions.jsonl")]
     extractor = feature_extractor()
     embeddings = model.get_input_embeddings().weight.detach().float()
     right = 0

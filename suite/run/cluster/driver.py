@@ -10,21 +10,21 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from greaves.align.training.processes import local_processes
+from greaves.answer.answering import Answered
 from greaves.base.errors import GreavesError, RecipeError
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
 from greaves.recipe.reading import Cell, Plan
-from greaves.run.cell_run import CellsFailedError, Questions, Report, because, selected
+from greaves.run.cell_run import CellsFailedError, because, selected
 from greaves.run.cell_state import FILE, Failure, write_failure
 from greaves.run.cluster import ray_cluster
-from greaves.run.cluster.gang import align_together
-from greaves.run.cluster.job import Job, Outcome
+from greaves.run.cluster.job import Job
 from greaves.run.cluster.needs import Needs, by_rule, judge_needs
 from greaves.run.cluster.ray_cluster import Lost
 from greaves.run.cluster.remote import held, is_url, push_state
@@ -58,7 +58,7 @@ def run_on_cluster(
     only: Sequence[str] = (),
     environment: Sequence[str] = (),
     steps: Steps | None = None,
-) -> Report:
+) -> Answered:
     """Run a plan on a Ray cluster, or carry on where the last run, there or here, stopped.
 
     Args:
@@ -77,9 +77,7 @@ def run_on_cluster(
     """
     check_only(plan, only)
     passed = passed_on(environment)
-    questions: Questions = {
-        task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks
-    }
+    questions = plan.questions()
     where = str(folder) if is_url(folder) else str(Path(folder).resolve())
     with steps or Steps() as shown, held(where, fresh) as (here, bring):
         requests = begin(plan, here, questions, fresh=fresh and not is_url(where))
@@ -111,7 +109,7 @@ class _Task:
     """A cell on its way: what comes next for it, and how often it was lost."""
 
     item: Planned
-    what: str
+    what: Literal["cell", "judge", "align", "gang", "gang only"]
     lost: int = 0
     out_of_memory: int = 0
 
@@ -135,21 +133,21 @@ class _Driver:
         self.requests, self.steps = requests, steps
         self.passed = ray_cluster.kept(passed)
         self.same = sameness()
-        self.asked = self.found = 0
+        self.done = Answered()
         self.judges: dict[str, Any] = {}
         self.failed: dict[str, Failure] = {}
         self.aligned: set[str] = set()
         judges = [benchmark.judge_spec for benchmark in plan.recipe.benchmarks.values()]
         self.judge_needs = [judge_needs(judge) for judge in judges if not by_rule(judge)]
 
-    def run(self) -> Report:
+    def run(self) -> Answered:
         """Submit, wait, try again; until every cell is done or has failed."""
         cells = selected(self.plan, self.only)
         wanted = {str(cell) for cell in cells}
         bases = {str(cell.base): cell.base for cell in cells if cell.base is not None}
         only_aligned = [base for name, base in bases.items() if name not in wanted]
         queue = [
-            _Task(item, self._first_step(item, str(item.cell) in wanted))
+            self._first_task(item, str(item.cell) in wanted)
             for item in planned(self.plan, [*cells, *only_aligned])
         ]
         ray_cluster.say_what_does_not_fit([task.item for task in queue], self.steps.say)
@@ -172,7 +170,7 @@ class _Driver:
             gangs.shutdown(wait=False, cancel_futures=True)
         if self.failed:
             raise CellsFailedError(self.failed, total, self.where)
-        return Report(self.asked, self.found)
+        return self.done
 
     def write_judges(self) -> None:
         """Write down what the judges' identities stand for; workers only tell."""
@@ -181,10 +179,10 @@ class _Driver:
         if {**known, **self.judges} != known:
             folder.write_judges({**known, **self.judges})
 
-    def _first_step(self, item: Planned, wanted: bool) -> str:
+    def _first_task(self, item: Planned, wanted: bool) -> _Task:
         if self._processes(item) > 1:
-            return "gang" if wanted else "gang only"
-        return "cell" if wanted else "align"
+            return _Task(item, "gang" if wanted else "gang only")
+        return _Task(item, "cell" if wanted else "align")
 
     def _processes(self, item: Planned) -> int:
         """Processes that align the cell together, on machines that Ray chooses."""
@@ -200,47 +198,41 @@ class _Driver:
         for task in queue:
             base = task.cell.base
             if base is not None and (why := self.failed.get(str(base))):
-                self._failed(task.cell, because(base, why))
-            elif not self._may_run(task, running):
-                waiting.append(task)
-            else:
+                self._fail(task.cell, because(base, why))
+            elif self._may_run(task, running):
                 running[self._start(task, gangs)] = task
+            else:
+                waiting.append(task)
         return waiting
 
     def _may_run(self, task: _Task, running: Mapping[Any, _Task]) -> bool:
         base, limit = task.cell.base, task.item.needs.at_once
-        if base is not None and str(base) not in self.aligned:
-            return False
         of_model = [one for one in running.values() if one.cell.model == task.cell.model]
-        return limit is None or len(of_model) < limit
+        ready = base is None or str(base) in self.aligned
+        return ready and (limit is None or len(of_model) < limit)
 
     def _start(self, task: _Task, gangs: ThreadPoolExecutor) -> Any:
-        if task.what.startswith("gang"):
-            return gangs.submit(
-                align_together,
-                self._job(task, "align"),
-                self.passed,
-                self._processes(task.item),
-                task.item.needs,
-            )
-        needs = task.item.needs
-        if task.what == "judge":
+        needs, what = task.item.needs, task.what
+        if what in ("gang", "gang only"):
+            job, processes = self._job(task, "align"), self._processes(task.item)
+            return gangs.submit(ray_cluster.align_together, job, self.passed, processes, needs)
+        if what == "judge":
             needs = max(self.judge_needs, key=lambda one: one.gpus, default=Needs())
         elif is_url(self.where) and task.cell.aligner.requires.gradients:
             needs = _on_one_machine(needs, local_processes(self.plan.recipe.training))
-        return ray_cluster.submit(self._job(task, task.what), self.passed, needs, str(task.cell))
+        return ray_cluster.submit(self._job(task, what), self.passed, needs, str(task.cell))
 
     def _job(self, task: _Task, what: Any) -> Job:
         return Job(
             what,
-            _recipe_name(self.plan.source),
-            self.plan.hash,
-            task.item.number,
-            self.requests[str(task.cell)],
-            self.where,
-            self.only,
-            self.same,
-            os.getcwd(),
+            recipe=_recipe_name(self.plan.source),
+            recipe_hash=self.plan.hash,
+            cell=task.item.number,
+            request=self.requests[str(task.cell)],
+            folder=self.where,
+            only=self.only,
+            same=self.same,
+            started_in=os.getcwd(),
         )
 
     def _ended(self, task: _Task, handle: Any) -> _Task | None:
@@ -249,29 +241,22 @@ class _Driver:
         if isinstance(outcome, Lost):
             return self._again(task, outcome)
         self.judges.update(outcome.judges)
-        self.asked += outcome.asked
-        self.found += outcome.found
-        if outcome.failure is not None:
-            why = Failure(what=outcome.failure[0], where=outcome.failure[1], do=outcome.failure[2])
+        self.done += Answered(outcome.asked, outcome.found)
+        if (why := outcome.failure) is not None:
             if outcome.stops:
                 raise GreavesError(why.what, where=why.where, do=why.do)
-            self._failed(task.cell, why, written=not task.what.startswith("gang"))
+            self._fail(task.cell, why, written=not task.what.startswith("gang"))
             return None
-        return self._next(task, outcome)
-
-    def _next(self, task: _Task, outcome: Outcome) -> _Task | None:
-        if task.what in ("gang", "gang only", "align"):
-            self.aligned.add(str(task.cell))
-            return _Task(task.item, "cell") if task.what == "gang" else None
+        if task.what == "judge":
+            return None
+        self.aligned.add(str(task.cell))
         if task.what == "cell":
-            self.aligned.add(str(task.cell))
             self.steps.say(
                 f"{task.cell}: {outcome.asked} responses asked for, {outcome.found} found,"
                 f" on {outcome.host}"
             )
-            if self.judge_needs:
-                return _Task(task.item, "judge")
-        return None
+            return _Task(task.item, "judge") if self.judge_needs else None
+        return _Task(task.item, "cell") if task.what == "gang" else None
 
     def _again(self, task: _Task, lost: Lost) -> _Task | None:
         if lost.out_of_memory:
@@ -279,23 +264,18 @@ class _Driver:
         else:
             task.lost += 1
         if task.out_of_memory > OUT_OF_MEMORY:
-            self._failed(
-                task.cell,
-                Failure(
-                    what="its machine ran out of memory",
-                    do="say how much it needs: `resources: {memory_gb: ...}` of the model",
-                ),
-            )
-            return None
-        if task.lost > LOST:
+            do = "say how much it needs: `resources: {memory_gb: ...}` of the model"
+            self._fail(task.cell, Failure(what="its machine ran out of memory", do=do))
+        elif task.lost > LOST:
             what = f"its machine or process was lost {task.lost} times ({lost.why})"
-            self._failed(task.cell, Failure(what=what, do="run again to try it again"))
-            return None
-        self.steps.say(f"{task.cell}: {lost.why}; trying again")
-        time.sleep(0.2)
-        return task
+            self._fail(task.cell, Failure(what=what, do="run again to try it again"))
+        else:
+            self.steps.say(f"{task.cell}: {lost.why}; trying again")
+            time.sleep(0.2)
+            return task
+        return None
 
-    def _failed(self, cell: Cell, why: Failure, written: bool = False) -> None:
+    def _fail(self, cell: Cell, why: Failure, written: bool = False) -> None:
         self.failed[str(cell)] = why
         self.steps.say(f"{cell}: failed: {why.line}")
         if not written:
@@ -308,8 +288,8 @@ def _on_one_machine(needs: Needs, processes: int) -> Needs:
     if processes <= 1:
         return needs
     if needs.gpus:
-        return Needs(max(needs.gpus, processes), needs.cpus, needs.memory_gb, needs.at_once)
-    return Needs(0.0, max(needs.cpus, processes), needs.memory_gb, needs.at_once)
+        return replace(needs, gpus=max(needs.gpus, processes))
+    return replace(needs, cpus=max(needs.cpus, processes))
 
 
 def _recipe_name(source: Path) -> str:

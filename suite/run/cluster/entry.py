@@ -1,6 +1,6 @@
 """What a cluster's worker runs first.
 
-It imports nothing heavy, so that the environment is set in time.
+Nothing here imports torch, so that the environment is set in time.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from greaves.run.cluster.job import Job, Outcome
 
 
-def work(job: Job, environment: Mapping[str, str]) -> Outcome:
+def work(job: Job, environment: Mapping[str, str], together: bool = False) -> Outcome:
     """Carry a task out; never raises what a user could have caused.
 
     Args:
         job: the task.
         environment: variables to set; keys travel this way and are written nowhere.
+        together: align with other processes, which the environment names.
     """
     os.environ.update(environment)
     from greaves.run.cluster.worker import carry_out
 
-    return carry_out(job)
+    return carry_out(job, together)
 
 
 class Member:
@@ -42,8 +43,7 @@ class Member:
         self, job: Job, environment: Mapping[str, str], rank: int, count: int, meet: tuple[str, int]
     ) -> Outcome:
         """Align with the others; each of them is called with the same job."""
-        os.environ.update(environment)
-        os.environ |= {
+        ranks = {
             "RANK": str(rank),
             "LOCAL_RANK": "0",  # Ray shows each process its own GPU only
             "WORLD_SIZE": str(count),
@@ -51,6 +51,4 @@ class Member:
             "MASTER_ADDR": meet[0],
             "MASTER_PORT": str(meet[1]),
         }
-        from greaves.run.cluster.worker import align_with_others
-
-        return align_with_others(job)
+        return work(job, {**environment, **ranks}, together=True)

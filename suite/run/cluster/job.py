@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from greaves.run.cell_state import Failure
+
 
 @dataclass(frozen=True)
 class Job:
@@ -41,15 +43,15 @@ class Outcome:
 
     Attributes:
         asked, found: responses asked for now, and found from before.
-        failure: the three parts of an error; None if all went well.
-        stops: the error would befall every other task too.
+        failure: None if all went well.
+        stops: the error would hit every other task too.
         judges: identity of each judge used -> its name, version and settings.
         host: the machine.
     """
 
     asked: int = 0
     found: int = 0
-    failure: tuple[str, str, str] | None = None
+    failure: Failure | None = None
     stops: bool = False
     judges: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from greaves.judge.contract import JUDGES
 from greaves.judge.judging import JudgeSpec
 from greaves.models.contract import MODELS
 from greaves.recipe.reading import ModelSpec
-from greaves.recipe.resources import Resources
 
 SERVED = re.compile(r"@https?://")
 
@@ -54,16 +53,16 @@ def needs_of(model: ModelSpec) -> Needs:
     concurrency fills. One that is loaded on the CPU needs none either. Others need one GPU, and
     main memory for their checkpoint where it is on this machine.
     """
-    said = model.resources or Resources()
+    said = model.resources.model_dump(exclude_none=True) if model.resources else {}
     if SERVED.search(model.model):
-        return _with(said, Needs(at_once=1))
+        return replace(Needs(at_once=1), **said)
     loader = MODELS.get(model.model)
     size = _bytes_on_disk(model, loader)
     parameters = size / BYTES_A_PARAMETER if size else _in_name(model, loader)
     if str(model.options.get("device", _default_device(loader))).startswith("cpu"):
-        return _with(said, Needs(parameters=parameters))
+        return replace(Needs(parameters=parameters), **said)
     memory = round(size / 1e9 + OVERHEAD_GB, 1) if size else None
-    return _with(said, Needs(gpus=1.0, memory_gb=memory, parameters=parameters))
+    return replace(Needs(gpus=1.0, memory_gb=memory, parameters=parameters), **said)
 
 
 def by_rule(judge: JudgeSpec) -> bool:
@@ -76,16 +75,6 @@ def judge_needs(judge: JudgeSpec) -> Needs:
     on_cpu = str(judge.options.get("device", "")).startswith("cpu")
     gpu = not (by_rule(judge) or on_cpu or SERVED.search(judge.judge))
     return Needs(gpus=1.0 if gpu else 0.0)
-
-
-def _with(said: Resources, found: Needs) -> Needs:
-    return Needs(
-        found.gpus if said.gpus is None else said.gpus,
-        found.cpus if said.cpus is None else said.cpus,
-        found.memory_gb if said.memory_gb is None else said.memory_gb,
-        found.at_once if said.at_once is None else said.at_once,
-        found.parameters,
-    )
 
 
 def _default_device(loader: Callable[..., Any]) -> str:

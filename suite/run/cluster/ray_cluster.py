@@ -1,4 +1,4 @@
-"""The only module, with `gang`, that speaks to Ray: connect, submit, wait, tell what was lost."""
+"""The module that speaks to Ray: connect, submit, wait, tell what was lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from greaves.base.errors import GreavesError
-from greaves.run.cluster import entry
+from greaves.run.cell_state import Failure
+from greaves.run.cluster.entry import Member, work
 from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.needs import Needs
 from greaves.run.cluster.schedule import Planned
@@ -54,18 +55,13 @@ def connected(address: str) -> Iterator[None]:
             where=address,
             do="start the driver in the cluster: ray job submit -- greaves run ... --cluster",
         )
-    quiet: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": True,
-    }
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _nearest():
             address = "local"
-        if address != "local":
-            del quiet["include_dashboard"]  # is the cluster's own affair
-        ray.init(address=address, **quiet)
+        if address == "local":  # elsewhere it is the cluster's own affair
+            quiet["include_dashboard"] = False
+        ray.init(address=address, configure_logging=True, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise GreavesError(
             f"no Ray cluster answers ({' '.join(str(error).split())[:160]})",
@@ -97,19 +93,63 @@ def kept(value: Any) -> Any:
     return ray.put(value)
 
 
-def options(needs: Needs) -> dict[str, Any]:
-    """As Ray's `options` takes them."""
-    memory = {"memory": int(needs.memory_gb * 1e9)} if needs.memory_gb else {}
-    return {"num_gpus": needs.gpus, "num_cpus": needs.cpus, **memory}
-
-
 def submit(job: Job, passed: Any, needs: Needs, name: str) -> Any:
     """Put a task into the cluster's queue. It is tried again by the driver, not by Ray."""
     import ray
 
     # A process that has used one GPU cannot go over to another: each GPU task has its own.
-    work = ray.remote(max_calls=1)(entry.work) if needs.gpus else ray.remote(entry.work)
-    return work.options(max_retries=0, name=name, **options(needs)).remote(job, passed)
+    task = ray.remote(max_calls=1)(work) if needs.gpus else ray.remote(work)
+    memory = {"memory": int(needs.memory_gb * 1e9)} if needs.memory_gb else {}
+    room = {"num_gpus": needs.gpus, "num_cpus": needs.cpus, **memory}
+    return task.options(max_retries=0, name=name, **room).remote(job, passed)
+
+
+def align_together(job: Job, passed: Any, processes: int, needs: Needs) -> Outcome | Lost:
+    """Align a cell in `processes` processes that Ray places as near to each other as it can.
+
+    Args:
+        job: what is aligned; every process sees its run folder.
+        passed: variables for the processes, kept by Ray.
+        processes: how many.
+        needs: of the model; each process asks for one GPU where a cell asks for any.
+
+    Returns:
+        How the first of them ended, or the first that failed; or that one was lost.
+    """
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    gpus = 1.0 if needs.gpus else 0.0
+    bundle = {"CPU": needs.cpus, **({"GPU": gpus} if gpus else {})}
+    group = placement_group([bundle] * processes, strategy="PACK")
+    members: list[Any] = []
+    try:
+        ray.get(group.ready())
+        kind = ray.remote(Member)
+        for number in range(processes):
+            place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number)
+            room = {"num_gpus": gpus, "num_cpus": needs.cpus}
+            members.append(kind.options(scheduling_strategy=place, **room).remote())
+        meet = ray.get(members[0].address.remote())
+        waiting = [
+            member.align.remote(job, passed, number, processes, meet)
+            for number, member in enumerate(members)
+        ]
+        first = waiting[0]
+        while waiting:
+            ended, waiting = ray.wait(waiting, num_returns=1)
+            result: Outcome = ray.get(ended[0])
+            if result.failure is not None:
+                return result  # the others wait for it in vain
+        return ray.get(first)  # type: ignore[no-any-return]
+    except RayError as error:
+        return Lost(f"one of its {processes} processes was lost ({type(error).__name__})")
+    finally:
+        for member in members:
+            ray.kill(member)
+        remove_placement_group(group)
 
 
 def finished(handles: Sequence[Any], patience: float = 1.0) -> list[Any]:
@@ -136,10 +176,8 @@ def outcome(handle: Any) -> Outcome | Lost:
         result: Outcome = ray.get(handle)
     except RayTaskError as error:  # Greaves is not there, or cannot be imported
         line = str(error).strip().rpartition("\n")[2]
-        return Outcome(
-            failure=(f"a worker cannot run Greaves ({line})", "", "install it on all machines"),
-            stops=True,
-        )
+        what = f"a worker cannot run Greaves ({line})"
+        return Outcome(failure=Failure(what=what, do="install it on all machines"), stops=True)
     except OutOfMemoryError:
         return Lost("ended to save its machine's memory", out_of_memory=True)
     except RayError as error:

@@ -20,7 +20,7 @@ from typing import Any
 
 from greaves.base.errors import StoreError
 from greaves.base.lock import cell_lock, lease
-from greaves.base.run_folder import CellFolder, RunFolder
+from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_json
 from greaves.recipe.reading import Cell
 
@@ -50,10 +50,8 @@ def local_folder(folder: str | Path, only: tuple[str, ...] = ()) -> Path:
     if not is_url(folder):
         return Path(folder)
     remote = Remote(str(folder), "read")
-    if only:
-        remote.pull("", remote.scratch, lambda name: Path(name).name in only)
-    else:
-        remote.pull("", remote.scratch, _is_result)
+    wanted = (lambda name: Path(name).name in only) if only else _is_result
+    remote.pull("", remote.scratch, wanted)
     return remote.scratch
 
 
@@ -72,7 +70,7 @@ def held(folder: str | Path, fresh: bool) -> Iterator[tuple[Path, Callable[[], N
             yield Path(folder), lambda: None
         return
     remote = Remote(str(folder), "driver")
-    with lease(remote, remote.at(".lease"), patience=0):
+    with lease(remote.fs, remote.at(".lease"), patience=0):
         if fresh:
             remote.put_aside()
         shutil.rmtree(remote.scratch, ignore_errors=True)
@@ -87,13 +85,13 @@ def at_work(folder: str, cell: Cell) -> Iterator[tuple[Path, Callable[[], None]]
         yield Path(folder), lambda: None
         return
     remote = Remote(folder, "work")
-    place = _place(remote.scratch, cell)
-    inside = place.relative_to(remote.scratch).as_posix()
-    with lease(remote, remote.at(f"{inside}.lease")) as check:
+    inside = _inside(remote, cell)
+    place = remote.scratch / inside
+    with lease(remote.fs, remote.at(f"{inside}.lease")) as check:
         remote.pull(inside, place)
         if cell.base is not None:
-            base = _place(remote.scratch, cell.base)
-            remote.pull(base.relative_to(remote.scratch).as_posix(), base)
+            base = _inside(remote, cell.base)
+            remote.pull(base, remote.scratch / base)
         pushed = time.monotonic()
 
         def saved() -> None:
@@ -114,21 +112,13 @@ def push_state(folder: str | Path, cell: Cell, name: str) -> None:
     """Bring one file of a cell, written in the driver's copy, to where it belongs."""
     if is_url(folder):
         remote = Remote(str(folder), "driver")
-        remote.push_files(
-            remote.scratch, (f"{_inside(remote.scratch, cell)}/{name}",), may_lack=True
-        )
+        remote.push_files(remote.scratch, (f"{_inside(remote, cell)}/{name}",))
 
 
-def _place(run: Path, cell: Cell) -> Path:
-    return _cell(run, cell).path
-
-
-def _inside(run: Path, cell: Cell) -> str:
-    return _place(run, cell).relative_to(run).as_posix()
-
-
-def _cell(run: Path, cell: Cell) -> CellFolder:
-    return RunFolder(run).cell(cell.model.shown, cell.method.shown, cell.seed)
+def _inside(remote: Remote, cell: Cell) -> str:
+    """A cell's folder, relative to the run folder."""
+    place = RunFolder(remote.scratch).cell(cell.model.shown, cell.method.shown, cell.seed).path
+    return place.relative_to(remote.scratch).as_posix()
 
 
 class Remote:
@@ -138,6 +128,9 @@ class Remote:
         url: of the run folder.
         use: what the local copy is for; copies of different uses on one machine are kept apart.
 
+    Attributes:
+        scratch: the local copy: in $GREAVES_SCRATCH, or in the user's cache.
+
     Raises:
         StoreError: there is no driver for such URLs, or it refuses.
     """
@@ -146,33 +139,22 @@ class Remote:
         self.url = _URL.sub(lambda found: f"{found[1]}://", url).rstrip("/")
         if url.startswith("file:"):
             self.url = f"file:///{_URL.sub('', url).strip('/')}"
-        self.scratch = scratch(self.url, use)
+        home = os.environ.get("GREAVES_SCRATCH") or "~/.cache/greaves/runs"
+        digest = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.scratch = Path(home).expanduser() / f"{digest}-{use}"
         self._pushed: dict[str, tuple[int, int]] = {}
         try:
             from fsspec.core import url_to_fs
 
             options = {"auto_mkdir": True} if self.url.startswith("file:") else {}
-            self.fs, self.root = url_to_fs(self.url, **options)
+            # Others write there too: no listing is remembered.
+            self.fs, self.root = url_to_fs(self.url, use_listings_cache=False, **options)
         except (ImportError, ValueError, OSError) as error:
             raise StoreError(f"cannot be opened ({_line(error)})", where=self.url) from None
 
     def at(self, name: str) -> str:
         """Full name of a file inside."""
         return f"{self.root}/{name}" if name else self.root
-
-    def cat_file(self, path: str) -> bytes:
-        """Content of an object; see `greaves.base.lock.Files`."""
-        self.fs.invalidate_cache()
-        content: bytes = self.fs.cat_file(path)
-        return content
-
-    def pipe_file(self, path: str, value: bytes) -> None:
-        """Replace an object."""
-        self.fs.pipe_file(path, value)
-
-    def rm_file(self, path: str) -> None:
-        """Remove an object."""
-        self.fs.rm_file(path)
 
     def pull(
         self, inside: str, folder: Path, wanted: Callable[[str], bool] = lambda name: True
@@ -182,7 +164,7 @@ class Remote:
         Raises:
             StoreError: it cannot be read, or the copy cannot be written.
         """
-        try:
+        with self._told("cannot be read"):
             found = self._listed(inside)
             names = {name for name in found if wanted(name) and not _hidden(name)}
             known = _read_marks(folder)
@@ -192,15 +174,12 @@ class Remote:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     self.fs.get_file(f"{self.at(inside)}/{name}", str(file))
                 known[name] = f"{mark}|{_stamp(file)}"
-            for file in [item for item in folder.rglob("*") if item.is_file()]:
-                name = file.relative_to(folder).as_posix()
-                if wanted(name) and name not in names and not name.startswith("features/"):
-                    file.unlink()
-            for name in names:
-                self._pushed[f"{inside}/{name}"] = _stamp(folder / name)
-            _write_marks(folder, {name: mark for name, mark in known.items() if name in found})
-        except OSError as error:
-            raise StoreError(f"cannot be read ({_line(error)})", where=self.url) from None
+                self._pushed[f"{inside}/{name}"] = _stamp(file)
+            for name in _files(folder) - names:
+                if wanted(name) and not name.startswith("features/"):
+                    (folder / name).unlink()
+            marks = {name: mark for name, mark in known.items() if name in found}
+            write_json(folder / _MARKS, marks)
 
     def push(self, inside: str, folder: Path) -> None:
         """Bring what changed in `folder` to `inside`; what has gone here goes there.
@@ -208,59 +187,55 @@ class Remote:
         Raises:
             StoreError: it cannot be written.
         """
-        names = [
-            item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()
-        ]
         # A checkpoint's mark that it is whole goes after all that it speaks for.
-        ordered = sorted(
-            (name for name in names if not _hidden(name)),
+        names = sorted(
+            (name for name in _files(folder) if not _hidden(name)),
             key=lambda name: (name.endswith(("/whole", "state.json")), name),
         )
-        try:
-            for name in ordered:
-                with _vanishing():
+        known = {name for name in self._pushed if name.startswith(f"{inside}/")}
+        with self._told("cannot be written"):
+            for name in names:
+                # A file may go while its folder is read: a checkpoint that a newer one replaces.
+                with suppress(FileNotFoundError):
                     stamp = _stamp(folder / name)
                     if self._pushed.get(f"{inside}/{name}") != stamp:
                         self.fs.put_file(str(folder / name), self.at(f"{inside}/{name}"))
                         self._pushed[f"{inside}/{name}"] = stamp
-            for gone in [
-                key
-                for key in self._pushed
-                if key.startswith(f"{inside}/") and key[len(inside) + 1 :] not in ordered
-            ]:
-                with _vanishing():
+            for gone in known - {f"{inside}/{name}" for name in names}:
+                with suppress(FileNotFoundError):
                     self.fs.rm_file(self.at(gone))
                 del self._pushed[gone]
-        except OSError as error:
-            raise StoreError(f"cannot be written ({_line(error)})", where=self.url) from None
 
-    def push_files(self, folder: Path, names: tuple[str, ...], *, may_lack: bool = True) -> None:
-        """Bring single files to where they belong.
+    def push_files(self, folder: Path, names: tuple[str, ...]) -> None:
+        """Bring single files, as far as they are there, to where they belong.
 
         Raises:
             StoreError: they cannot be written.
         """
-        try:
+        with self._told("cannot be written"):
             for name in names:
-                if (folder / name).is_file() or not may_lack:
+                if (folder / name).is_file():
                     self.fs.put_file(str(folder / name), self.at(name))
-        except OSError as error:
-            raise StoreError(f"cannot be written ({_line(error)})", where=self.url) from None
 
     def put_aside(self) -> None:
         """Rename an earlier run."""
-        try:
+        with self._told("cannot be put aside"):
             names = self._listed("")
             aside = f"{self.root}.before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
             for name in sorted(names, key=lambda name: name == "run.json"):
                 if name != ".lease":
                     self.fs.mv(self.at(name), f"{aside}/{name}")
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turns an OSError in the block into a StoreError that says `what`."""
+        try:
+            yield
         except OSError as error:
-            raise StoreError(f"cannot be put aside ({_line(error)})", where=self.url) from None
+            raise StoreError(f"{what} ({_line(error)})", where=self.url) from None
 
     def _listed(self, inside: str) -> dict[str, str]:
         """Files by name, each with a mark that changes with its content."""
-        self.fs.invalidate_cache()
         top = self.at(inside)
         try:
             found: dict[str, dict[str, Any]] = self.fs.find(top, detail=True)
@@ -273,12 +248,6 @@ class Remote:
             for path, facts in found.items()
             if path.startswith(top)
         }
-
-
-def scratch(url: str, use: str) -> Path:
-    """A local copy of a run behind a URL: in $GREAVES_SCRATCH, or in the user's cache."""
-    home = os.environ.get("GREAVES_SCRATCH") or "~/.cache/greaves/runs"
-    return Path(home).expanduser() / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{use}"
 
 
 def fetch(url: str, folder: Path) -> None:
@@ -314,8 +283,9 @@ def _read_marks(folder: Path) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-def _write_marks(folder: Path, marks: dict[str, str]) -> None:
-    write_json(folder / _MARKS, marks)
+def _files(folder: Path) -> set[str]:
+    """Names of all files in a folder, relative to it."""
+    return {item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()}
 
 
 def _hidden(name: str) -> bool:
@@ -325,13 +295,6 @@ def _hidden(name: str) -> bool:
 def _stamp(file: Path) -> tuple[int, int]:
     found = file.stat()
     return found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def _vanishing() -> Iterator[None]:
-    """A file may go while its folder is read: a checkpoint that a newer one replaces."""
-    with suppress(FileNotFoundError):
-        yield
 
 
 def _line(error: BaseException) -> str:

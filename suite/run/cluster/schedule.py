@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greaves.base.records import VANILLA
 from greaves.data.task import Task
 from greaves.recipe.reading import Cell, Plan
 from greaves.run.cluster.needs import Needs, needs_of
@@ -60,7 +61,7 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
     one is left over at the end. A cell that others put under stress counts with the longest of
     them, which waits for it.
     """
-    sizes = {task: len(task().questions(plan.task_data(task))) for task in plan.tasks}
+    sizes = {task: len(questions) for task, questions in plan.questions().items()}
     needs = {model.shown: needs_of(model) for model in plan.recipe.models}
     found = [_planned(plan, cell, needs[cell.model.shown], sizes) for cell in cells]
     waiting: dict[str, float] = {}
@@ -71,7 +72,7 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
     return sorted(
         found,
         key=lambda item: (
-            item.cell.method.method != "vanilla",
+            item.cell.method.method != VANILLA,
             item.cell.base is not None,
             -(item.seconds + waiting.get(str(item.cell), 0.0)),
             item.number,

@@ -6,8 +6,6 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,45 +32,33 @@ def sameness() -> dict[str, str]:
     return {**versions(), "source of greaves": source_hash()[:12]}
 
 
-def carry_out(job: Job) -> Outcome:
-    """See `greaves.run.cluster.entry.work`."""
-    with _reported() as outcome:
-        plan, cell = _plan(job)
-        outcome.append(_in_folder(job, plan, cell))
-    return replace(outcome[-1], host=socket.gethostname())
-
-
-def align_with_others(job: Job) -> Outcome:
-    """See `greaves.run.cluster.entry.Member.align`; the first of them holds the cell."""
-    with _reported() as outcome:
+def carry_out(job: Job, together: bool = False) -> Outcome:
+    """Carry a task out (see `greaves.run.cluster.entry.work`); what is raised becomes a failure."""
+    try:
         plan, cell = _plan(job)
         _check_sees(job)
-        folder = RunFolder(Path(job.folder))
-        steps = CellSteps(Steps(plain=True))
-        aligning = Aligning(Materials(plan, folder.path / "features"), folder, steps)
-        if rank() != 0:
-            aligning.make(cell)
-        else:
-            place = folder.cell(cell.model.shown, cell.method.shown, cell.seed).path
-            with cell_lock(place), steps.of(place) as report:
-                report.stage("aligning")
-                aligning.make(cell)
-    return replace(outcome[-1], host=socket.gethostname())
-
-
-@contextmanager
-def _reported() -> Iterator[list[Outcome]]:
-    """Whatever is raised inside becomes an outcome; inside, outcomes are put in."""
-    outcome = [Outcome()]
-    try:
-        yield outcome
+        outcome = _align_together(job, plan, cell) if together else _carried_out(job, plan, cell)
     except GreavesError as error:
-        stops = isinstance(error, STOPS)
-        outcome.append(Outcome(failure=(error.what, error.where, error.do), stops=stops))
+        outcome = Outcome(failure=Failure.of(error), stops=isinstance(error, STOPS))
     except Exception as error:  # one cell's bug must not end the others
         traceback.print_exc()
-        why = Failure.of(error)
-        outcome.append(Outcome(failure=(why.what, why.where, why.do)))
+        outcome = Outcome(failure=Failure.of(error))
+    return replace(outcome, host=socket.gethostname())
+
+
+def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
+    """Align a cell in one of several processes; the first of them holds the cell."""
+    folder = RunFolder(Path(job.folder))
+    steps = CellSteps(Steps(plain=True))
+    aligning = Aligning(Materials(plan, folder.path / "features"), folder, steps)
+    if rank() != 0:
+        aligning.make(cell)
+    else:
+        place = folder.cell(cell.model.shown, cell.method.shown, cell.seed).path
+        with cell_lock(place), steps.of(place) as report:
+            report.stage("aligning")
+            aligning.make(cell)
+    return Outcome()
 
 
 def _plan(job: Job) -> tuple[Plan, Cell]:
@@ -116,23 +102,18 @@ def _check_sees(job: Job) -> None:
         )
 
 
-def _in_folder(job: Job, plan: Plan, cell: Cell) -> Outcome:
-    _check_sees(job)
+def _carried_out(job: Job, plan: Plan, cell: Cell) -> Outcome:
     judges: dict[str, Any] = {}
     failed: dict[str, Failure] = {}
-    questions = {task: tuple(task().questions(plan.task_data(task))) for task in plan.tasks}
 
     def note(judge: Judge) -> None:
         judges[judge.identity] = judge_facts(judge)
 
     with at_work(job.folder, cell) as (folder, saved):
         requests = {str(cell): job.request}
-        run = CellRun(plan, folder, questions, requests, job.only, Steps(plain=True), note)
-        works: dict[str, Callable[..., None]] = {
-            "cell": run.answer_and_judge,
-            "judge": run.judge_by_model,
-            "align": run.align,
-        }
+        steps = Steps(plain=True)
+        run = CellRun(plan, folder, plan.questions(), requests, job.only, steps, note)
+        works = {"cell": run.answer_and_judge, "judge": run.judge_by_model, "align": run.align}
         try:
             run.attempt(cell, works[job.what], failed, saved)
         except GreavesError:
@@ -142,7 +123,4 @@ def _in_folder(job: Job, plan: Plan, cell: Cell) -> Outcome:
             raise
         finally:
             sys.stderr.flush()
-    why = failed.get(str(cell))
-    return Outcome(
-        run.asked, run.found, (why.what, why.where, why.do) if why else None, judges=judges
-    )
+    return Outcome(run.done.asked, run.done.found, failed.get(str(cell)), judges=judges)

@@ -21,7 +21,7 @@ from greaves.base.conversation import Conversation
 from greaves.methods.rrs import alignment_losses
 from greaves.models.transformers_lalm import TransformersLALM
 
-OBJECTIVE = Objective(lambda states, targets, _head: alignment_losses(states, targets, "code"))
+OBJECTIVE = Objective(lambda scored: alignment_losses(scored.states, scored.targets, "code"))
 QUESTIONS = ("Answer the question in the audio.", "Reply.", "What was said?", "Go on, please.")
 
 

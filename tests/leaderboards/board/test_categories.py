@@ -11,7 +11,8 @@ from made_verdicts import judged
 
 from greaves.base.records import Verdict
 from greaves.leaderboards.board import categories
-from greaves.leaderboards.read.slices import TaskKey, nsi_tasks
+from greaves.leaderboards.estimate.net import nsi_tasks
+from greaves.leaderboards.read.slices import TaskKey
 
 
 def filed(verdicts: list[Verdict], category: str) -> list[Verdict]:

@@ -11,7 +11,9 @@ from made_verdicts import judged
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.standing import AgainstBest, detectable_differences
 from greaves.leaderboards.board.table import board
-from greaves.leaderboards.estimate.contrasts import Part, contrasts
+from greaves.leaderboards.estimate.contrasts import contrasts
+from greaves.leaderboards.estimate.metric import metric_of
+from greaves.leaderboards.estimate.paired import Part
 from greaves.leaderboards.estimate.permutation import detectable, holm, sign_flip_p, standard_error
 
 HARMFUL = "aiah-audio-text"
@@ -63,7 +65,7 @@ def test_detectable_difference_follows_from_the_spread_of_paired_differences() -
 def test_contrast_is_paired_on_shared_questions() -> None:
     first, second = {"q1": 1.0, "q2": 0.5, "q3": 0.0}, {"q1": 0.5, "q2": 0.5, "q4": 1.0}
     methods = {"a": [Part(1.0, "harmful", first)], "b": [Part(1.0, "harmful", second)]}
-    (pair,) = contrasts("asr", methods, seed=1)
+    (pair,) = contrasts(metric_of("asr"), methods, seed=1)
     assert (pair.first, pair.second, pair.n_questions) == ("a", "b", 2)
     assert pair.value == pytest.approx(25.0)
     assert pair.p == 1.0  # one question that differs can differ either way
@@ -74,14 +76,16 @@ def test_net_contrast_averages_the_modes_and_takes_refusals_off() -> None:
         harmful = [Part(-0.5, "harmful", {"q": one}) for one in (spoken, written)]
         return [*harmful, Part(-1.0, "benign", {"q": refused})]
 
-    (pair,) = contrasts("avg_nsi", {"a": parts(1.0, 0.0, 0.2), "b": parts(0.0, 0.0, 0.0)}, seed=1)
+    (pair,) = contrasts(
+        metric_of("avg_nsi"), {"a": parts(1.0, 0.0, 0.2), "b": parts(0.0, 0.0, 0.0)}, seed=1
+    )
     assert pair.value == pytest.approx(100 * (-(1.0 + 0.0) / 2 - 0.2))
     assert pair.n_questions == 2  # the benign "q" is another question than the harmful one
 
 
 def test_contrast_without_shared_questions_says_nothing() -> None:
     methods = {name: [Part(1.0, "harmful", {name: 1.0})] for name in "ab"}
-    (pair,) = contrasts("asr", methods, seed=1)
+    (pair,) = contrasts(metric_of("asr"), methods, seed=1)
     assert (pair.n_questions, pair.p) == (0, 1.0)
     assert math.isnan(pair.value)
 

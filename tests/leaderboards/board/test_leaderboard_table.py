@@ -13,7 +13,8 @@ from made_verdicts import judged, spread
 from greaves.base.errors import GreavesError
 from greaves.base.records import Verdict
 from greaves.leaderboards.board.notes import gaps, notes
-from greaves.leaderboards.board.table import Row, leaderboard
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.table import leaderboard
 
 HARMFUL = "aiah-audio-text"
 

@@ -13,11 +13,10 @@ from scipy.stats import binomtest
 from greaves.leaderboards.estimate.statistics import (
     Estimate,
     any_rate,
+    average,
     average_nsi,
-    difference,
     nsi,
     rate,
-    score,
 )
 
 
@@ -79,11 +78,11 @@ def test_no_data_is_nan_never_zero(estimate: Estimate) -> None:
 
 
 def test_score_stays_on_its_scale() -> None:
-    estimate = score([7.0, 8.0, 6.0, 7.0])
+    estimate = average([7.0, 8.0, 6.0, 7.0], (1.0, 10.0))
     assert estimate.value == 7.0
     assert 6.0 <= estimate.low < 7.0 < estimate.high <= 8.0
-    assert score([10.0] * 5).high == 10.0
-    assert score([1.0] * 5).low == 1.0
+    assert average([10.0] * 5, (1.0, 10.0)).high == 10.0
+    assert average([1.0] * 5, (1.0, 10.0)).low == 1.0
 
 
 def test_same_seed_same_interval_other_seed_other_interval() -> None:
@@ -129,9 +128,9 @@ def test_any_rate_leaves_out_only_what_nobody_knows() -> None:
 
 
 def test_difference_of_scores_stays_on_its_scale() -> None:
-    assert difference([9.0, 9.0, 9.0], score=True).high == 9.0
-    assert difference([9.0, 9.0, 9.0], score=True).low < 9.0
-    assert difference([1.0, 1.0]).high == 1.0
+    assert average([9.0, 9.0, 9.0], (-9.0, 9.0)).high == 9.0
+    assert average([9.0, 9.0, 9.0], (-9.0, 9.0)).low < 9.0
+    assert average([1.0, 1.0], (-1.0, 1.0)).high == 1.0
 
 
 def test_nsi_is_what_safety_gains_minus_what_over_rejection_costs() -> None:

@@ -13,7 +13,7 @@ from hostile_run import ASR, HOSTILE, METHOD, QUESTIONS, SAMPLES, write_run
 
 from greaves.leaderboards.page import write_page
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -83,7 +83,8 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    chromium, driver = next(filter(None, found), None), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     folder = tmp_path_factory.mktemp("browser")

@@ -8,12 +8,12 @@ import pytest
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Mode
-from greaves.leaderboards.board.table import Metric, Row
+from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.page import nsi_plot, trade_off_plot, write_plot
 from greaves.leaderboards.page.plots import nsi_points, trade_off_points
 
 
-def row(metric: Metric, method: str, value: float, **changes: object) -> Row:
+def row(metric: str, method: str, value: float, **changes: object) -> Row:
     task = {"asr": "aiah-audio-text", "orr": "aiah-over-rejection", "nsi": "aiah-audio-text"}
     mode: Mode | None = None if metric == "avg_nsi" else "audio-text"
     fields = {"model": "qwen2-audio", "judge": "rules@1", "task": task.get(metric), "mode": mode}

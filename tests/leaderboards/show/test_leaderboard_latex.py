@@ -77,7 +77,7 @@ def test_negative_numbers_carry_a_minus_sign() -> None:
     assert "$-$100.0" in latex(leaderboard(verdicts))
 
 
-@pytest.mark.skipif(COMPILER is None, reason="neither pdflatex nor tectonic is installed")
+@pytest.mark.skipif(COMPILER is None, reason="apt-get install texlive-latex-recommended")
 def test_it_compiles(rows: list[Row], tmp_path: Path) -> None:
     (tmp_path / "board.tex").write_text(latex(rows, title=f"Run {HOSTILE}"), "utf-8")
     lines = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}")

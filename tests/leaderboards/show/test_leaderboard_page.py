@@ -11,7 +11,8 @@ import pytest
 from made_verdicts import judged, run_of
 from rich.console import Console
 
-from greaves.leaderboards.board.table import Row, leaderboard
+from greaves.leaderboards.board.row import Row
+from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.show import terminal
 from greaves.leaderboards.show.render import as_csv, as_json, markdown
 

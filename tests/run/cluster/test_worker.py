@@ -57,7 +57,7 @@ def refused(outcome: Outcome, *parts: str) -> None:
     assert outcome.failure is not None
     assert outcome.stops
     for part in parts:
-        assert part in " ".join(outcome.failure)
+        assert part in outcome.failure.line
 
 
 def test_other_versions_on_a_worker_are_refused_in_a_line(plan: Plan, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who speaks the questions of a set: the contract, and espeak-ng."""
+"""What speaks the questions of a set: the contract, and espeak-ng."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ class Spoken:
     voice: str
 
 
-class Speaker(Protocol):
+class SpeechEngine(Protocol):
     """Many voices of one engine.
 
     Attributes:
         parallel: how many texts may be spoken at the same time.
     """
 
-    @property
-    def parallel(self) -> int: ...
+    parallel: int
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of the engine."""
@@ -52,7 +51,7 @@ class Speaker(Protocol):
         ...
 
 
-class EspeakSpeaker:
+class EspeakEngine:
     """espeak-ng, in the ordinary voices; the same text and seed give the same bytes.
 
     Raises:
@@ -60,17 +59,12 @@ class EspeakSpeaker:
     """
 
     def __init__(self) -> None:
+        self.parallel = 1  # there is one process
         self._version = espeak_version().split()[0]
         self._voices = ordinary_voices()
         self._process = EspeakProcess()
 
-    @property
-    def parallel(self) -> int:
-        """One: there is one process."""
-        return 1
-
     def describe(self) -> dict[str, Any]:
-        """See `Speaker.describe`."""
         return {
             "engine": "espeak-ng",
             "version": self._version,
@@ -79,7 +73,6 @@ class EspeakSpeaker:
         }
 
     def speak(self, text: str, seed: str) -> Spoken:
-        """See `Speaker.speak`."""
         voice = random.Random(seed).choice(self._voices)
         try:
             return Spoken(self._process.say(voice, text), voice.label)
