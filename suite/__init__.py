@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from greaves.base.errors import GreavesError
     from greaves.data.task import Task, register_task
     from greaves.judge.contract import Judge, register_judge
+    from greaves.leaderboards.estimate.metric import Metric, register_metric
     from greaves.models.contract import LALM, register_model
 
 __version__ = "0.1.0"
@@ -51,12 +52,14 @@ _WHERE = {
     "Judge": "judge.contract",
     "LALM": "models.contract",
     "MethodConfig": "align.method",
+    "Metric": "leaderboards.estimate.metric",
     "Part": "align.part",
     "Requirements": "align.method",
     "Sampling": "base.conversation",
     "Task": "data.task",
     "register_judge": "judge.contract",
     "register_method": "align.method",
+    "register_metric": "leaderboards.estimate.metric",
     "register_model": "models.contract",
     "register_part": "align.part",
     "register_task": "data.task",
@@ -71,6 +74,7 @@ __all__ = [
     "GreavesError",
     "Judge",
     "MethodConfig",
+    "Metric",
     "Part",
     "Recipe",
     "Requirements",
@@ -84,6 +88,7 @@ __all__ = [
     "load_model",
     "register_judge",
     "register_method",
+    "register_metric",
     "register_model",
     "register_part",
     "register_task",

@@ -39,13 +39,13 @@ def load_model(name: str, **options: Any) -> LALM:
         model = load(**options)
     except TypeError as error:
         raise RecipeError(f"model {name!r}: {error}") from None
-    _LOADED[model] = ModelSpec(model=name, options=options)
+    _LOADED[model] = ModelSpec(model=name, options=options, resources=None)
     return model
 
 
 def spec_of(model: LALM) -> ModelSpec:
     """How a model was loaded; for one that `load_model` did not load, only its name."""
-    found = _LOADED.get(model, ModelSpec(model=model.name))
+    found = _LOADED.get(model, ModelSpec(model=model.name, resources=None))
     safe = "".join(c if c.isalnum() or c in "._+-" else "-" for c in model.name)
     return found.model_copy(update={"name": safe.strip("._+-")[:80]})
 

@@ -188,6 +188,7 @@ PACKAGES = {
     "model": "greaves.models.families",
     "judge": "greaves.judge.judges",
     "part": "greaves.align.parts",
+    "metric": "greaves.leaderboards.estimate.metrics",
 }
 """Kind of thing -> package of the built-in ones."""
 

@@ -146,7 +146,7 @@ def run_cell(kind: str, name: str, round: str, module: str = "__main__") -> type
     return found
 
 
-@pytest.fixture(params=["method", "part", "task", "judge", "model"])
+@pytest.fixture(params=list(PACKAGES))
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     names = registry(request.param)
     names.entries()
