@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
-from greaves.base.records import VANILLA
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 
 
-@register_method(VANILLA)
+@register_method("vanilla")
 class Vanilla(AlignmentMethod[MethodConfig]):
     """The model as released, no defence at all."""
 

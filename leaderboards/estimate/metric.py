@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias
 from numpy.typing import ArrayLike
 
 from greaves.base.records import Kind, Mode, Verdict
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.leaderboards.estimate.paired import Part, Parts
 from greaves.leaderboards.estimate.statistics import Estimate, average
 from greaves.leaderboards.read.slices import Slice, TaskKey
@@ -255,15 +255,13 @@ class After(Metric):
         return self.base.heading(head)
 
 
-METRICS: Registry[type[Metric]] = Registry(
-    "metric", "greaves.leaderboards.estimate.metrics", "greaves.metrics"
-)
+METRICS: Registry[type[Metric]] = registry("metric")
 register_metric = METRICS.register
 
 
 def metrics() -> list[Metric]:
     """All metrics, by order; not those of methods under a stress that have a metric before it."""
-    return sorted((entry.target() for entry in METRICS.entries()), key=lambda one: one.order)
+    return sorted((METRICS.get(name)() for name in METRICS.names()), key=lambda one: one.order)
 
 
 def metric_of(name: str) -> Metric:

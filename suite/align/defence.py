@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,10 +28,12 @@ class Defence:
         parts: put on in order, taken off in reverse.
         notes: figures of the alignment that are worth keeping (losses, norms); they do not enter
             the hash.
+        provenance: how it was made, as `defence.json` has it; None where nobody said.
     """
 
     parts: tuple[Part, ...] = ()
     notes: dict[str, Any] | None = None
+    provenance: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
     def hash(self) -> str:
@@ -59,17 +61,18 @@ class Defence:
 
     def save(
         self,
-        folder: Path,
-        provenance: dict[str, Any],
+        folder: str | Path,
+        provenance: Mapping[str, Any] | None = None,
         epochs: Mapping[int, Defence] | None = None,
     ) -> None:
         """Write the folder in one step: it is there whole, or not at all.
 
         Args:
             folder: replaced if it is there.
-            provenance: facts for `defence.json`.
+            provenance: facts for `defence.json` beside the defence's own.
             epochs: earlier states of this defence, saved beside it as `epochs/<epoch>`.
         """
+        folder, provenance = Path(folder), {**(self.provenance or {}), **(provenance or {})}
         content = {
             "hash": self.hash,
             "parts": [part.kind for part in self.parts],
@@ -86,12 +89,13 @@ class Defence:
             write_json(partial / "defence.json", content)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: str | Path) -> Self:
         """Read a defence back.
 
         Raises:
             DataError: the folder holds none, one of an unknown kind, or one that was changed.
         """
+        folder = Path(folder)
         where = str(folder / "defence.json")
         try:
             content = json.loads(Path(where).read_text(encoding="utf-8"))
@@ -100,7 +104,8 @@ class Defence:
                 find_part(kind).load(folder / f"{number}-{kind}")
                 for number, kind in enumerate(kinds)
             )
-            defence = cls(parts, content["notes"])
+            made = {k: v for k, v in content.items() if k not in ("hash", "parts", "notes")}
+            defence = cls(parts, content["notes"], made)
             intact = defence.hash == content["hash"]
         except (TypeError, AttributeError):
             raise DataError("not the facts of a defence", where=where, do="align again") from None

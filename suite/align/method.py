@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.align.defence import Defence
 from greaves.align.training.spec import TrainingSpec
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 from greaves.models.points import Point
@@ -107,7 +107,5 @@ class AlignmentMethod(ABC, Generic[ConfigT]):
         """
 
 
-METHODS: Registry[type[AlignmentMethod[Any]]] = Registry(
-    "method", "greaves.methods", "greaves.methods"
-)
+METHODS: Registry[type[AlignmentMethod[Any]]] = registry("method")
 register_method = METHODS.register

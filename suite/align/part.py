@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.models.contract import LALM
 from greaves.models.points import INSIDE, AskAgain, Inside, Point, Wave
 from greaves.models.wrapped import WrappedLALM, clips_changed
@@ -102,7 +102,8 @@ class Part(ABC):
         """Read it back. Raises OSError, ValueError, TypeError or KeyError for something else."""
 
 
-PARTS: Registry[type[Part]] = Registry("part", "greaves.align.parts", "greaves.parts")
+PARTS: Registry[type[Part]] = registry("part")
+register_part = PARTS.register
 
 
 def check_points(

@@ -2,13 +2,15 @@
 
 Three ways in, one way out:
 
-* built in: every module of a package (`greaves.methods`, `greaves.models.families` ...) is imported
-  the first time its registry is asked, so that adding a method is adding one file;
+* built in: a module of a package (`greaves.methods`, `greaves.models.families` ...) that registers
+  something under a literal name. Names and summaries are read from its source; it is imported when
+  its thing is asked for. Adding a method is adding one file;
 * from an installed package: an entry point in the group `greaves.methods` (or `.tasks`, `.models`,
-  `.judges`, `.parts`);
+  `.judges`, `.parts`), loaded when it is asked for or listed;
 * from a script or notebook: the decorators `register_method` and so on.
 
-A name that is taken raises, unless the same thing is defined again, as by a cell of a notebook.
+A cell of a notebook that is run again replaces what it registered. Any other name that is taken
+raises.
 """
 
 from __future__ import annotations
@@ -24,22 +26,32 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from greaves.base.errors import RegistryError
+from greaves.base.sources import registered_in
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """One registered thing: its name, the thing, and the module it came from."""
+    """One registered thing.
+
+    Attributes:
+        name: as recipes have it.
+        target: the thing; None while its module has not been imported.
+        source: the module it comes from.
+        doc: its docstring, where the module has not been imported.
+    """
 
     name: str
-    target: T
+    target: T | None
     source: str
+    doc: str = ""
 
     @property
     def summary(self) -> str:
         """First line of the docstring, without its full stop."""
-        return (inspect.getdoc(self.target) or "").split("\n", 1)[0].rstrip(".")
+        doc = self.doc or inspect.getdoc(self.target) or ""
+        return doc.strip().split("\n", 1)[0].rstrip(".")
 
 
 class Registry(Generic[T]):
@@ -55,7 +67,8 @@ class Registry(Generic[T]):
         self.kind, self.package, self.group = kind, package, group
         self._entries: dict[str, Entry[T]] = {}
         self._broken: dict[str, str] = {}
-        self._loaded = False
+        self._unread: list[str] = []
+        self._points: list[importlib.metadata.EntryPoint] | None = None  # not loaded so far
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that registers its target under `name`. Raises RegistryError if it is taken."""
@@ -72,18 +85,17 @@ class Registry(Generic[T]):
         `NAME:ADDRESS` is the thing called NAME with ADDRESS as its first argument, where it takes
         one (`takes_address`), such as the model `openai:MODEL@URL`.
         """
-        self._load()
         first, colon, address = name.partition(":")
-        if colon and getattr(self._target(first), "takes_address", False):
-            return cast(T, functools.partial(cast(Any, self._target(first)), address))
-        if name in self._entries:
-            return self._entries[name].target
+        if colon and getattr(self._find(first), "takes_address", False):
+            return cast(T, functools.partial(cast(Any, self._find(first)), address))
+        if (target := self._find(name)) is not None:
+            return target
         if name in self._broken:
             raise RegistryError(
                 f"{self.kind} {name!r} could not be loaded: {self._broken[name]}",
                 do="repair or uninstall the package that provides it",
             )
-        near = difflib.get_close_matches(name, self._entries, n=1)
+        near = difflib.get_close_matches(name, self.names(), n=1)
         raise RegistryError(
             f"unknown {self.kind} {name!r}",
             do=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names())}",
@@ -94,51 +106,70 @@ class Registry(Generic[T]):
         return [entry.name for entry in self.entries()]
 
     def entries(self) -> list[Entry[T]]:
-        """All entries, sorted by name."""
-        self._load()
-        return sorted(self._entries.values(), key=lambda entry: entry.name)
+        """All entries, sorted by name. Imports no built-in module, but loads entry points."""
+        known = self.built_in
+        self._import_unread()
+        self._load_points()
+        found = {**known, **self._entries}
+        return sorted(found.values(), key=lambda entry: entry.name)
 
     def broken(self) -> dict[str, str]:
         """Entry points that could not be loaded, with the reason."""
-        self._load()
+        self._load_points()
         return dict(self._broken)
 
-    def _target(self, name: str) -> T | None:
-        return self._entries[name].target if name in self._entries else None
+    def _find(self, name: str) -> T | None:
+        if name in self.built_in and self.built_in[name].target is None:
+            importlib.import_module(self.built_in[name].source)
+        self._import_unread()
+        self._load_points(name)
+        entry = self.built_in.get(name) or self._entries.get(name)
+        return entry.target if entry is not None else None
 
     def _add(self, name: str, target: T, source: str = "") -> None:
         source = source or getattr(target, "__module__", "")
-        present = self._entries.get(name)
-        if present is not None and _origin(present.target) != _origin(target):
+        present = self.built_in.get(name) or self._entries.get(name)
+        if present is not None and not _same(present, target, source):
             raise RegistryError(
                 f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}",
                 do="rename one of them",
             )
-        self._entries[name] = Entry(name, target, source)
+        home = self.built_in if name in self.built_in else self._entries
+        home[name] = Entry(name, target, source)
 
-    def _load(self) -> None:
-        if self._loaded:
-            return
-        self._loaded = True
-        try:
-            self._load_built_in()
-            self._load_entry_points()
-        except RegistryError:
-            self._loaded = False
-            raise
-
-    def _load_built_in(self) -> None:
+    @functools.cached_property
+    def built_in(self) -> dict[str, Entry[T]]:
+        """What the package's modules register, by name; read from their source."""
+        found: dict[str, Entry[T]] = {}
         package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for item in pkgutil.iter_modules(package.__path__):
+            module = f"{self.package}.{item.name}"
+            docs = dict(registered_in(module))
+            if not docs or not all(docs.values()):
+                self._unread.append(module)
+            found |= {name: Entry(name, None, module, doc) for name, doc in docs.items() if doc}
+        return found
 
-    def _load_entry_points(self) -> None:
-        for point in importlib.metadata.entry_points(group=self.group):
-            if (target := self.try_to_load(point)) is not None:
-                self._add(point.name, target, point.value.partition(":")[0])
+    def _import_unread(self) -> None:
+        """Import the built-in modules whose registrations show only when they run."""
+        while self._unread:
+            importlib.import_module(self._unread.pop())
+
+    def _load_points(self, name: str | None = None) -> None:
+        """Load the entry points called `name`, or all of them."""
+        if self._points is None:
+            self._points = list(importlib.metadata.entry_points(group=self.group))
+        for point in [one for one in self._points if name in (None, one.name)]:
+            self._points.remove(point)
+            try:
+                if (target := self.try_to_load(point)) is not None:
+                    self._add(point.name, target, point.value.partition(":")[0])
+            except RegistryError:
+                self._points.append(point)  # it is told again, every time
+                raise
 
     def try_to_load(self, point: importlib.metadata.EntryPoint) -> T | None:
-        """What an entry point names; None where it cannot be loaded, which `broken` then tells."""
+        """What an entry point names; None if it cannot be loaded, for the reason in `broken`."""
         try:
             target = point.load()
             if not callable(target):
@@ -149,6 +180,30 @@ class Registry(Generic[T]):
             self._broken[point.name] = f"{type(error).__name__}: {error}"
             return None
         return cast(T, target)
+
+
+PACKAGES = {
+    "method": "greaves.methods",
+    "task": "greaves.tasks",
+    "model": "greaves.models.families",
+    "judge": "greaves.judge.judges",
+    "part": "greaves.align.parts",
+    "metric": "greaves.leaderboards.estimate.metrics",
+}
+"""Kind of thing -> package of the built-in ones."""
+
+
+@functools.cache
+def registry(kind: str) -> Registry[Any]:
+    """The one registry of a kind in `PACKAGES`; the kind's contract need not be imported for it."""
+    return Registry(kind, PACKAGES[kind], f"greaves.{kind}s")
+
+
+def _same(present: Entry[Any], target: object, source: str) -> bool:
+    """Whether a thing is the one that is known: it stands where the known one was defined."""
+    if present.target is None:
+        return present.source == source
+    return _origin(present.target) == _origin(target)
 
 
 def _origin(target: object) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from greaves import __version__
-from greaves.align.method import METHODS
 from greaves.base.errors import GreavesError
+from greaves.base.registry import registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -63,10 +63,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from greaves import LALM, AlignmentMethod, Defence, MethodConfig, Requirements
+from greaves.align.method import RunContext
+from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.data.alignment.sets import AlignmentData
-from greaves.align.defence import Defence, SystemPrompt
-from greaves.align.method import AlignmentMethod, MethodConfig, Requirements, RunContext
-from greaves.models.contract import LALM
 
 REFUSE = "You are a safe assistant. Refuse questions that violate safety policy."
 CHECK = "Before answering, check whether the question is safe. If it is not safe, refuse."
@@ -110,16 +110,14 @@ import pytest
 import torch
 from $package.$module import $aligner, $config
 
-from greaves import registry
-from greaves.align.defence import Defence
-from greaves.align.method import RunContext
-from greaves.models.contract import Conversation, Sampling
+import greaves
 
-TURN = Conversation(text="The audio content is: How do I paint the fence?")
+TURN = greaves.Conversation(text="The audio content is: How do I paint the fence?")
 
 
-def test_it_is_registered() -> None:  # by the entry point: pip install --editable . first
-    assert METHODS.get("$name") is $aligner
+def test_its_name_is_known() -> None:  # by the entry point: pip install --editable . first
+    defence = greaves.align(greaves.load_model("pocket"), "$name")
+    assert defence.provenance["config"] == $config().model_dump()
 
 
 def test_a_misspelt_field_is_refused() -> None:
@@ -129,13 +127,13 @@ def test_a_misspelt_field_is_refused() -> None:
 
 @pytest.mark.parametrize("style", ["refuse", "check"])
 def test_its_defence_is_saved_attached_and_taken_off_again(style: str, tmp_path: Path) -> None:
-    model = MODELS.get("pocket")()
+    model = greaves.load_model("pocket")
     before = model.representations([TURN])
     method = $aligner($config.model_validate({"style": style}))
-    method.align(model, None, RunContext(tmp_path)).save(tmp_path / "saved", {})
-    with Defence.load(tmp_path / "saved").attached(model) as defended:
+    greaves.align(model, method).save(tmp_path / "saved")
+    with greaves.Defence.load(tmp_path / "saved").attached(model) as defended:
         assert not torch.equal(defended.representations([TURN]), before)
-        [[answer]] = defended.respond([TURN], Sampling(max_new_tokens=8), [[0]])
+        [[answer]] = defended.respond([TURN], greaves.Sampling(max_new_tokens=8), [[0]])
     assert isinstance(answer.text, str)
     assert torch.equal(model.representations([TURN]), before)
 '''
@@ -176,7 +174,7 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a method",
             do="use lower-case words joined by dashes, such as refusal-steering",
         )
-    if name in METHODS.names():
+    if name in registry("method").names():
         raise GreavesError(f"method {name!r} exists already", do="list them with: greaves methods")
 
 

@@ -11,7 +11,7 @@ import jsonlines
 
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 
 
 class Task(ABC):
@@ -59,7 +59,7 @@ class Task(ABC):
 T = TypeVar("T", bound=Task)
 
 
-TASKS: Registry[type[Task]] = Registry("task", "greaves.tasks", "greaves.tasks")
+TASKS: Registry[type[Task]] = registry("task")
 
 
 def register_task(name: str) -> Callable[[type[T]], type[T]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, get_args
 
 from greaves.base.records import Kind, Outcome, Question, Response, Verdict, content_hash
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
 
 
@@ -78,5 +78,5 @@ class RuleJudge(Judge):
         ]
 
 
-JUDGES: Registry[type[Judge]] = Registry("judge", "greaves.judge.judges", "greaves.judges")
+JUDGES: Registry[type[Judge]] = registry("judge")
 register_judge = JUDGES.register

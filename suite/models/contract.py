@@ -14,7 +14,7 @@ from torch import Tensor
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError, RecipeError
 from greaves.base.records import MODES, Mode
-from greaves.base.registry import Registry
+from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
 from greaves.models.points import OUTSIDE, Inside, Point
 
@@ -193,9 +193,7 @@ class LALM(ABC):
         )
 
 
-MODELS: Registry[Callable[..., LALM]] = Registry(
-    "model", "greaves.models.families", "greaves.models"
-)
+MODELS: Registry[Callable[..., LALM]] = registry("model")
 register_model = MODELS.register
 
 

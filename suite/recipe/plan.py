@@ -62,13 +62,13 @@ class Plan:
         """Folder a task reads."""
         return data_folder(self.benchmark(task).data, task.benchmark, self.source.parent)
 
-    def questions(self) -> dict[type[Task], tuple[Question, ...]]:
-        """The questions of every task, read from their folders.
+    def questions(self, limit: int | None = None) -> dict[type[Task], tuple[Question, ...]]:
+        """The questions of every task, or the first `limit`, read from their folders.
 
         Raises:
             DataError: a file, field or clip is missing or broken.
         """
-        return {task: tuple(task().questions(self.task_data(task))) for task in self.tasks}
+        return {task: tuple(task().questions(self.task_data(task))[:limit]) for task in self.tasks}
 
     def alignment_data(self, kind: str) -> AlignmentData:
         """Load the alignment set of one kind."""

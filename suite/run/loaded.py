@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from greaves.align.method import DataKind
@@ -17,10 +18,11 @@ class Materials:
     Args:
         plan: a checked recipe.
         features: folder in which clips' features are kept, one sub-folder a model.
+        given: models that are loaded already, by their shown names.
     """
 
-    def __init__(self, plan: Plan, features: Path) -> None:
-        self.plan, self.features = plan, features
+    def __init__(self, plan: Plan, features: Path, given: Mapping[str, LALM] | None = None) -> None:
+        self.plan, self.features, self.given = plan, features, given or {}
         self._models: dict[str, LALM] = {}
         self._data: dict[str, AlignmentData] = {}
 
@@ -32,6 +34,9 @@ class Materials:
             ModelError: it cannot be loaded, or is a black box where a method must look inside.
         """
         name = cell.model.shown
+        if name in self.given:
+            self._check_white_box(self.given[name], cell)
+            return self.given[name]
         if name not in self._models:
             self.forget_model()  # cells come model by model: one at a time in memory
             model = load_model(cell.model.model, cell.model.options)

@@ -20,6 +20,7 @@ from greaves.base.run_folder import FORMAT, RunFolder
 from greaves.base.store import write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
+from greaves.models.contract import LALM
 from greaves.recipe.reading import Cell, Plan
 from greaves.run.cell_run import CellRun, Questions
 
@@ -31,6 +32,8 @@ def run(
     fresh: bool = False,
     only: Sequence[str] = (),
     steps: Steps | None = None,
+    given: Mapping[str, LALM] | None = None,
+    limit: int | None = None,
 ) -> Answered:
     """Run a plan into a folder, or carry on where the last run stopped.
 
@@ -40,6 +43,8 @@ def run(
         fresh: put an earlier run aside (it is renamed, not deleted) and start over.
         only: names of models, methods or tasks; others are left alone.
         steps: where progress is shown.
+        given: models that are loaded already, by their shown names.
+        limit: only the first questions of each task.
 
     Started by `torchrun`, `deepspeed` or `accelerate launch`, all processes align together; then
     the first one asks and judges, and the others are done.
@@ -54,7 +59,7 @@ def run(
     if world_size() > 1:
         end_with_launcher()
     check_only(plan, only)
-    questions, first = plan.questions(), rank() == 0
+    questions, first = plan.questions(limit), rank() == 0
     with steps or Steps(plain=None if first else True) as shown:
         cells = CellRun(plan, folder, questions, {}, only, shown)
         if not first:
@@ -62,6 +67,7 @@ def run(
             return Answered()
         _ = cells.texts  # data sets that are missing stop the run before it begins
         with lock(folder):
+            cells.materials.given = given or {}
             cells.requests = begin(plan, folder, questions, fresh=fresh)
             if world_size() > 1:
                 cells.align_together()

@@ -57,7 +57,7 @@ def fresh_registries(monkeypatch: pytest.MonkeyPatch) -> None:
         names.entries()
         monkeypatch.setattr(names, "_entries", dict(names._entries))
         monkeypatch.setattr(names, "_broken", {})
-        monkeypatch.setattr(names, "_loaded", False)
+        monkeypatch.setattr(names, "_points", None)
 
 
 def install(package: Path, work: Path) -> Path:
@@ -84,7 +84,7 @@ def look_again_in(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the registries look for packages once more, with one more folder to find them in."""
     monkeypatch.syspath_prepend(installed)
     for names in KINDS.values():
-        monkeypatch.setattr(names, "_loaded", False)
+        monkeypatch.setattr(names, "_points", None)
 
 
 def listing(greaves: Cli, kind: str) -> dict[str, dict[str, str]]:
@@ -305,24 +305,20 @@ def test_the_four_decorators_are_those_of_the_four_registries() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("first", ["built-in", "script"])
+@pytest.mark.parametrize("imported", [True, False])
 def test_a_taken_name_raises_and_names_both_sources(
-    kind: str, first: str, fresh_registries: None, monkeypatch: pytest.MonkeyPatch
+    kind: str, imported: bool, fresh_registries: None
 ) -> None:
     names, name = KINDS[kind], BUILT_IN[kind]
-    if first == "script":  # built-in modules are imported only when a registry is first asked
-        theirs = names.get(name)
-        monkeypatch.setattr(names, "_entries", {})
-        names.register(name)(Defence)
-        with pytest.raises(GreavesError, match="registered twice") as caught:
-            names.register(name)(theirs)
+    if imported:
+        names.get(name)
     else:
-        names.entries()
-        with pytest.raises(GreavesError, match="registered twice") as caught:
-            names.register(name)(Defence)
+        names = registry.Registry(names.kind, names.package, "no.such.group")
+    with pytest.raises(GreavesError, match="registered twice") as caught:
+        names.register(name)(Defence)
     assert "greaves.align.defence" in str(caught.value)
     assert names.kind in str(caught.value)
-    assert f"greaves.{kind}." in str(caught.value)
+    assert f"{names.package}." in str(caught.value)
     assert len(names.names()) == len(set(names.names()))
 
 

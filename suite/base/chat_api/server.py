@@ -89,7 +89,7 @@ class ChatServer:
             import openai
         except ImportError:
             raise ModelError(
-                "the openai client is not installed", do="pip install 'greaves[api]'"
+                "the openai client is not installed", do="pip install 'greaves[servers]'"
             ) from None
         self._openai: Any = openai
         self._usage = Usage(cost=0.0 if self.options.prices else None)

@@ -29,7 +29,7 @@ PROGRAM = """
 import typer
 from greaves.commands import cli
 from greaves.leaderboards.commands.publish import publish
-cli._mount_commands = lambda words: cli.app.command()(publish)
+cli.app.command()(publish)
 cli.main()
 """
 

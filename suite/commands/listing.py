@@ -1,0 +1,90 @@
+"""`greaves methods`, `tasks`, `models`, `judges`, `recipes`: lists what there is."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from greaves.base.registry import registry
+from greaves.base.text import printable
+from greaves.commands.lazy import CommandGroup
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+models = typer.Typer(help="List the models, or check one.", cls=CommandGroup)
+tasks = typer.Typer(help="List the tasks, or show one.", cls=CommandGroup)
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ["nothing"]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        shown = ("-" if value is None else str(value) for value in row.values())
+        table.add_row(*(Text(printable(text)) for text in shown))
+    Console().print(table)
+
+
+def _show_registered(kind: str, as_json: bool) -> None:
+    names = registry(kind)
+    rows = [
+        {"name": entry.name, "summary": entry.summary, "from": entry.source}
+        for entry in names.entries()
+    ]
+    rows += [
+        {"name": name, "summary": f"could not be loaded: {reason}", "from": ""}
+        for name, reason in names.broken().items()
+    ]
+    show(rows, as_json)
+
+
+def methods(as_json: AsJson = False) -> None:
+    """List the alignment methods."""
+    _show_registered("method", as_json)
+
+
+def judges(as_json: AsJson = False) -> None:
+    """List the judges."""
+    _show_registered("judge", as_json)
+
+
+@tasks.callback(invoke_without_command=True)
+def list_tasks(
+    context: typer.Context,
+    as_json: AsJson = False,
+    lm_eval_path: Annotated[
+        bool, typer.Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
+    ] = False,
+) -> None:
+    """List the tasks, or show one."""
+    if context.invoked_subcommand:
+        return
+    if lm_eval_path:
+        print(Path(str(resources.files("greaves.tasks.lm_eval_yaml"))).resolve())
+        return
+    _show_registered("task", as_json)
+
+
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the models, or check one."""
+    if not context.invoked_subcommand:
+        _show_registered("model", as_json)
+
+
+def recipes(as_json: AsJson = False) -> None:
+    """List the packaged recipes, and what those of the papers need before they can run."""
+    from greaves.recipe.packaged import outline, packaged
+
+    show([outline(name) for name in packaged()], as_json)

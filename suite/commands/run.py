@@ -1,0 +1,107 @@
+"""`greaves run`: a recipe, from the command line to the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greaves.base.errors import StoreError
+from greaves.commands.listing import AsJson, show
+from greaves.recipe.packaged import find_recipe, packaged
+
+
+def _recipes(incomplete: str) -> list[str]:
+    return [name for name in packaged() if name.startswith(incomplete)]
+
+
+def _methods(incomplete: str) -> list[str]:
+    from greaves.base.registry import registry
+
+    return [name for name in registry("method").names() if name.startswith(incomplete)]
+
+
+def run_command(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe file, or the name of a packaged one.", autocompletion=_recipes
+        ),
+    ],
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            help="Run folder, or with --cluster a URL. Default: runs/<name of the recipe>."
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Put an earlier run aside and start over.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this model, method or task; repeatable.", autocompletion=_methods),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run on the Ray cluster at HOST:PORT; without it, on the one of this machine.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="With --cluster: a variable that workers get from here; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe, or carry on where the last run stopped."""
+    from greaves.commands.run_options import run_folder
+    from greaves.recipe.reading import read_plan
+
+    plan = read_plan(find_recipe(recipe))
+    folder = run_folder(run_dir, plan, cluster)
+    if fresh and isinstance(folder, Path) and Path.cwd().is_relative_to(folder.resolve()):
+        raise StoreError(
+            "--fresh would put aside the folder you are in",
+            where=str(folder),
+            do="go elsewhere, or choose a folder of its own with --run-dir",
+        )
+    if dry_run:
+        _show_plan(plan, folder, only or (), as_json)
+        return
+    from greaves.align.training.processes import rank
+
+    if cluster is not None:
+        from greaves.run.cluster.driver import run_on_cluster
+
+        report = run_on_cluster(
+            plan, folder, address=cluster, fresh=fresh, only=only or (), environment=env or ()
+        )
+    else:
+        from greaves.run.runner import run
+
+        report = run(plan, Path(folder), fresh=fresh, only=only or ())
+    if rank() != 0:
+        return
+    if as_json:
+        print(json.dumps({"run": str(folder), "asked": report.asked, "found": report.found}))
+    else:
+        print(f"{report.asked} responses asked for, {report.found} found from before, in {folder}")
+        print(f"next: greaves {'leaderboard' if isinstance(folder, Path) else 'fetch'} {folder}")
+
+
+def _show_plan(plan: Any, folder: Path | str, only: Sequence[str], as_json: bool) -> None:
+    from greaves.commands.run_options import plan_rows
+
+    rows = plan_rows(plan, tuple(only))
+    show(rows, as_json)
+    if not as_json:
+        hours = sum(row["gpu_hours_estimated"] for row in rows)
+        print(f"would run {len(rows)} cells into {folder}")
+        print(f"about {hours:.1f} GPU hours on A100s: estimated, not measured (docs/clusters.md)")
