@@ -7,7 +7,7 @@ from typing import Any
 
 from greaves.align.training.processes import world_size
 from greaves.base.errors import RecipeError, StoreError
-from greaves.recipe.reading import Plan
+from greaves.recipe.plan import Plan
 from greaves.run.cluster.remote import is_url
 
 

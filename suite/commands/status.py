@@ -90,7 +90,7 @@ def _row(place: CellFolder) -> dict[str, Any]:
         "per_second": round(rate, 3) if rate else None,
         "seconds_left": round(left) if left is not None else None,
         "host": state.host,
-        "failure": state.failure.line if state.failure else "",
+        "failure": str(state.failure.error) if state.failure else "",
     }
 
 

@@ -21,9 +21,9 @@ from greaves.data.task import Task
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge, note_judge
 from greaves.models.out_of_memory import out_of_memory
-from greaves.recipe.reading import Cell, Plan
-from greaves.run.aligning import Aligning
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_state import CellSteps, Failure, Reporter, write_failure
+from greaves.run.defences import Defences
 from greaves.run.loaded import Materials
 
 if TYPE_CHECKING:
@@ -47,19 +47,13 @@ class CellsFailedError(GreavesError):
 
     def __init__(self, failed: Mapping[str, Failure], cells: int, folder: str | Path) -> None:
         self.failed = dict(failed)
-        first, *others = failed
-        counted = f"{len(failed)} of {cells} cells failed: "
-        if others:
-            super().__init__(
-                counted + ", ".join(failed),
-                do=f"see why: greaves status {folder}; run again to try them again",
-            )
-        else:
-            why = failed[first]
-            super().__init__(
-                counted + f"{first}: {GreavesError(why.what, where=why.where)}",
-                do=why.do or "run again to try it again",
-            )
+        which = ", ".join(failed)
+        do = f"see why: greaves status {folder}; run again to try them again"
+        if len(failed) == 1:
+            [why] = failed.values()
+            which += f": {GreavesError(why.what, where=why.where)}"
+            do = why.do or "run again to try it again"
+        super().__init__(f"{len(failed)} of {cells} cells failed: {which}", do=do)
 
 
 def selected(plan: Plan, only: Sequence[str]) -> list[Cell]:
@@ -69,8 +63,8 @@ def selected(plan: Plan, only: Sequence[str]) -> list[Cell]:
     return [
         cell
         for cell in plan.cells
-        if (not models or cell.model.shown in models)
-        and (not methods or cell.method.shown in methods)
+        if cell.model.shown in (models or [cell.model.shown])
+        and cell.method.shown in (methods or [cell.method.shown])
     ]
 
 
@@ -102,7 +96,7 @@ class CellRun:
         self.folder = RunFolder(folder)
         self.done = Answered()
         self.materials = Materials(plan, folder / "features")
-        self.aligning = Aligning(self.materials, self.folder, self.steps)
+        self.aligning = Defences(self.materials, self.folder, self.steps)
         self._note = note or (lambda judge: note_judge(self.folder, judge))
         self._judges: dict[str, Judge] = {}
 
@@ -125,11 +119,9 @@ class CellRun:
         wanted = selected(self.plan, self.only)
         bases = [cell.base for cell in wanted if cell.base is not None]
         cells = [cell for cell in self.plan.cells if cell in wanted or cell in bases]
-        missing = (
-            [index for index, cell in enumerate(cells) if self.aligning.found(cell) is None]
-            if rank() == 0
-            else []
-        )
+        missing: list[int] = []
+        if rank() == 0:
+            missing = [at for at, cell in enumerate(cells) if self.aligning.found(cell) is None]
         for index in told_by_first(missing):
             self.aligning.make(cells[index])
             self.materials.forget_model()  # ZeRO has taken its parameters apart
@@ -147,7 +139,9 @@ class CellRun:
         self.has_model_judges()  # what is wrong with a judge shows before anything is asked
         for cell in cells:
             if cell.base is not None and (why := failed.get(str(cell.base))):
-                self.fail(cell, because(cell.base, why), failed)
+                failed[str(cell)] = why = because(cell.base, why)
+                write_failure(self.place(cell).path, why)
+                self.steps.say(f"{cell}: failed: {why.error}")
             else:
                 self.attempt(cell, self.answer_and_judge, failed)
         self.materials.forget_model()  # a judge may need the memory
@@ -190,14 +184,8 @@ class CellRun:
                     raise
                 failed[str(cell)] = why = Failure.of(MemoryError() if no_memory else error)
                 report.stage("failed", why)
-                self.steps.say(f"{cell}: failed: {why.line}")
+                self.steps.say(f"{cell}: failed: {why.error}")
                 self.materials.forget_model()  # it may hold what the cell had run out of
-
-    def fail(self, cell: Cell, why: Failure, failed: dict[str, Failure]) -> None:
-        """Note that a cell cannot be begun."""
-        failed[str(cell)] = why
-        write_failure(self.place(cell).path, why)
-        self.steps.say(f"{cell}: failed: {why.line}")
 
     def has_model_judges(self) -> bool:
         """Whether any task's judge is not a rule."""
@@ -311,7 +299,7 @@ class CellRun:
 
     def place(self, cell: Cell) -> CellFolder:
         """The cell's folder."""
-        return self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
+        return self.folder.cell(*cell.names)
 
     def _judge_of(self, task: type[Task]) -> Judge:
         spec = self.plan.benchmark(task).judge_spec

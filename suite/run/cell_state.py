@@ -51,9 +51,9 @@ class Failure(Record):
         return cls(what=f"internal error: {type(error).__name__}: {line}")
 
     @property
-    def line(self) -> str:
-        """As one line."""
-        return str(GreavesError(self.what, where=self.where, do=self.do))
+    def error(self) -> GreavesError:
+        """The failure as an error; its text is one line."""
+        return GreavesError(self.what, where=self.where, do=self.do)
 
 
 class State(Record):

@@ -21,7 +21,7 @@ from greaves.base.store import write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
 from greaves.models.contract import LALM
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_run import CellRun, Questions
 
 
@@ -180,7 +180,7 @@ def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
             "name": plan.recipe.name,
             "label": run_label(plan.recipe.label, data),
             "recipe_hash": plan.hash,
-            "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
+            "cells": [list(cell.names) for cell in plan.cells],
             "requests": requests,
             "versions": present,
             "machine": this_machine().model_dump(mode="json"),

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from greaves.align.training.processes import local_processes
 from greaves.answer.answering import Answered
-from greaves.base.errors import GreavesError, RecipeError
+from greaves.base.errors import RecipeError
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_run import CellsFailedError, because, selected
 from greaves.run.cell_state import FILE, Failure, write_failure
 from greaves.run.cluster import ray_cluster
@@ -244,7 +244,7 @@ class _Driver:
         self.done += Answered(outcome.asked, outcome.found)
         if (why := outcome.failure) is not None:
             if outcome.stops:
-                raise GreavesError(why.what, where=why.where, do=why.do)
+                raise why.error
             self._fail(task.cell, why, written=not task.what.startswith("gang"))
             return None
         if task.what == "judge":
@@ -277,9 +277,9 @@ class _Driver:
 
     def _fail(self, cell: Cell, why: Failure, written: bool = False) -> None:
         self.failed[str(cell)] = why
-        self.steps.say(f"{cell}: failed: {why.line}")
+        self.steps.say(f"{cell}: failed: {why.error}")
         if not written:
-            place = RunFolder(self.here).cell(cell.model.shown, cell.method.shown, cell.seed)
+            place = RunFolder(self.here).cell(*cell.names)
             write_failure(place.path, why)
             push_state(self.where, cell, FILE)
 

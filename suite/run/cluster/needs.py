@@ -14,7 +14,7 @@ from greaves.base.errors import ModelError
 from greaves.judge.contract import JUDGES
 from greaves.judge.judging import JudgeSpec
 from greaves.models.contract import MODELS
-from greaves.recipe.reading import ModelSpec
+from greaves.recipe.schema import ModelSpec
 
 SERVED = re.compile(r"@https?://")
 

@@ -22,7 +22,7 @@ from greaves.base.errors import StoreError
 from greaves.base.lock import cell_lock, lease
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_json
-from greaves.recipe.reading import Cell
+from greaves.recipe.plan import Cell
 
 EVERY = 30.0
 """Seconds between two pushes of a cell at work, at least."""
@@ -117,7 +117,7 @@ def push_state(folder: str | Path, cell: Cell, name: str) -> None:
 
 def _inside(remote: Remote, cell: Cell) -> str:
     """A cell's folder, relative to the run folder."""
-    place = RunFolder(remote.scratch).cell(cell.model.shown, cell.method.shown, cell.seed).path
+    place = RunFolder(remote.scratch).cell(*cell.names).path
     return place.relative_to(remote.scratch).as_posix()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from greaves.base.records import VANILLA
 from greaves.data.task import Task
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cluster.needs import Needs, needs_of
 
 FLOPS = 312e12 * 0.4

@@ -18,12 +18,14 @@ from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_facts
-from greaves.recipe.reading import Cell, Plan, find_recipe, read_plan
-from greaves.run.aligning import Aligning
+from greaves.recipe.packaged import find_recipe
+from greaves.recipe.plan import Cell, Plan
+from greaves.recipe.reading import read_plan
 from greaves.run.cell_run import STOPS, CellRun
 from greaves.run.cell_state import CellSteps, Failure, write_failure
 from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.remote import at_work, is_url
+from greaves.run.defences import Defences
 from greaves.run.loaded import Materials
 
 
@@ -50,11 +52,11 @@ def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
     """Align a cell in one of several processes; the first of them holds the cell."""
     folder = RunFolder(Path(job.folder))
     steps = CellSteps(Steps(plain=True))
-    aligning = Aligning(Materials(plan, folder.path / "features"), folder, steps)
+    aligning = Defences(Materials(plan, folder.path / "features"), folder, steps)
     if rank() != 0:
         aligning.make(cell)
     else:
-        place = folder.cell(cell.model.shown, cell.method.shown, cell.seed).path
+        place = folder.cell(*cell.names).path
         with cell_lock(place), steps.of(place) as report:
             report.stage("aligning")
             aligning.make(cell)
