@@ -32,7 +32,7 @@ from greaves.base.store import (
     as_lines,
     read_lines,
     read_plain,
-    reason,
+    readable,
     write_json,
     write_text,
 )
@@ -277,11 +277,10 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_plain(path))
+        with readable(path):
+            content = json.loads(read_plain(path))
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise StoreError(f"cannot be read ({reason(error)})", where=str(path)) from None
     except (ValueError, RecursionError) as error:
         raise StoreError(f"cannot be read as JSON ({error})", where=str(path)) from None
     if not isinstance(content, dict):

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from greaves.commands.listing import AsJson
+
 app = typer.Typer(
     help="Make a checkpoint native, so that it loads without remote code.", no_args_is_help=True
 )
@@ -28,7 +30,7 @@ def qwen_audio_command(
     destination: Annotated[
         Path, typer.Argument(metavar="DST", help="New folder of the native checkpoint.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """First-generation Qwen-Audio to a native Qwen2AudioForConditionalGeneration checkpoint."""
     from greaves.base.progress import Steps

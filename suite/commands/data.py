@@ -12,6 +12,7 @@ import typer
 
 from greaves.base.errors import DataError
 from greaves.commands.data_import import import_command, print_left_out
+from greaves.commands.listing import AsJson
 
 app = typer.Typer(help="Data: build or check an alignment set, import AIAH.", no_args_is_help=True)
 app.command("import")(import_command)
@@ -52,7 +53,7 @@ def build_command(
     stop_for_review: Annotated[
         bool, typer.Option(help="Mirror: stop when review.csv is written, before speech.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a set from BeaverTails, released files or the pocket grammar."""
     from greaves.data.alignment.build import build
@@ -97,7 +98,7 @@ def build_command(
 @app.command("check")
 def check_command(
     folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a set as it lies: lines, clips, hashes, pairs. Exits with 2 where one is wrong."""
     from greaves.data.alignment.verify import verify

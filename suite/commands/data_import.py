@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from greaves.base.errors import DataError
+from greaves.commands.listing import AsJson
 from greaves.data.imports.distraction import Distraction
 
 SHOWN = 20
@@ -58,7 +59,7 @@ def import_command(
     ),
     seed: Annotated[int, typer.Option(help="Seed of the voices.")] = 0,
     licence: Annotated[str, typer.Option(help="Licence of SOURCE, where you know better.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a data folder from the authors' files, a hub copy, or questions that are spoken."""
     from greaves.data.alignment.spec import VoiceSpec

@@ -16,6 +16,7 @@ from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder, RunFolder
 from greaves.base.usage import Usage
+from greaves.commands.listing import AsJson
 from greaves.judge.contract import Judge
 from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_judge
 
@@ -33,18 +34,16 @@ def judge(
         list[str] | None,
         typer.Option(help="Options of the judge: a JSON object, or key=value; repeatable."),
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge the responses of a run once more, with another judge, beside the verdicts it has."""
     folder = RunFolder.open(run)
     chosen = make_judge(JudgeSpec(judge=judge, options=_options(options or ())))
-    with lock(run), Steps(plain=True if json_output else None) as steps:
+    with lock(run), Steps(plain=True if as_json else None) as steps:
         wanted = _questions(folder, chosen, task or ())
         note_judge(folder, chosen, second_opinion=True)
         found = _judge(folder, chosen, wanted, steps)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps({"run": str(run), "judge": chosen.identity, **found}))
         return
     typer.echo(_line(chosen.identity, found))

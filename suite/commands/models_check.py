@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greaves.base.errors import ModelError
+from greaves.commands.listing import AsJson
 from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
@@ -44,9 +45,7 @@ def check(
     dtype: Annotated[
         str | None, typer.Option(help="float32 holds all checks to their figures.")
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Hold a checkpoint to what every model promises, and say what it needs in memory.
 
@@ -60,15 +59,15 @@ def check(
     )
     memory = _before_loading(target, options)
     console = Console()
-    if memory is not None and not json_output:  # said even if it then does not fit
+    if memory is not None and not as_json:  # said even if it then does not fit
         console.print(_memory_table(memory))
     lalm = opened(target(**options), "is a black box: there is nothing to check inside")
     if memory is None:
         memory = memory_of_network(lalm.network, lalm.lora_targets)
-        if not json_output:
+        if not as_json:
             console.print(_memory_table(memory))
     findings = dict(run_contract(lalm, built_in_clips()))
-    if json_output:
+    if as_json:
         print(json.dumps(_as_json(lalm, memory, findings), indent=2))
     else:
         console.print(_findings_table(findings))

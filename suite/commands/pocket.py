@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from greaves.commands.listing import AsJson
+
 app = typer.Typer(help="The embedded pocket LALM: train it, check it.", no_args_is_help=True)
 
 
@@ -38,7 +40,7 @@ def check_command(
         Path | None, typer.Option(help="Model folder. Default: the embedded one.")
     ] = None,
     every: Annotated[int, typer.Option(help="Ask only every n-th question.", min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the pocket LALM, each figure beside its goal. Exits with 1 where one is missed."""
     from greaves.models.pocket.check import WEIGHTS, check

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from greaves.base.run_folder import CellFolder, RunFolder
 from greaves.base.text import printable
+from greaves.commands.listing import AsJson
 from greaves.run.cell_state import FILE, HEARTBEAT, State, read_state
 from greaves.run.cluster.remote import local_folder
 
@@ -32,16 +33,14 @@ WATCHED_EVERY = 2.0
 
 def status(
     run: Annotated[str, typer.Argument(help="The run folder, or its URL.")],
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again until every cell is done or has failed.")
     ] = False,
 ) -> None:
     """Show what each cell of a run is doing: progress, rate, time left, failures."""
     rows = list(statuses(run))
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     console = Console()

@@ -12,6 +12,7 @@ import typer
 
 from greaves.base.errors import DataError
 from greaves.base.records import Question
+from greaves.commands.listing import AsJson
 from greaves.data.folders import data_folder
 from greaves.data.imports.clip_facts import clip_facts
 from greaves.data.imports.provenance import changes, data_label
@@ -38,7 +39,7 @@ def show(
     data: Annotated[
         str | None, typer.Option(help='A data folder to look through, or "pocket".')
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a task asks, its licence and citation; with --data, what is in a data folder."""
     task = TASKS.get(name)()

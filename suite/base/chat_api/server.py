@@ -11,15 +11,17 @@ from typing import Any
 from anyio.from_thread import start_blocking_portal
 
 from greaves.base.chat_api.address import Address, parse_address
-from greaves.base.chat_api.messages import ChatFailure, ChatReply, ChatRequest
-from greaves.base.chat_api.options import ChatOptions
-from greaves.base.chat_api.replies import (
+from greaves.base.chat_api.messages import (
     FILTERED,
+    ChatFailure,
+    ChatReply,
+    ChatRequest,
     MalformedReplyError,
     error_in,
     presentable,
     read_reply,
 )
+from greaves.base.chat_api.options import ChatOptions
 from greaves.base.chat_api.waiting import retry_after, wait_before
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
@@ -155,12 +157,12 @@ class ChatServer:
             if not outcome.again or attempt == self.options.retries:
                 return course.failure(outcome)
             self._usage += Usage(retries=1)
-            await asyncio.sleep(self._wait(attempt, outcome.after, jitter))
+            first, longest = self.options.first_wait, self.options.longest_wait
+            wait = wait_before(
+                attempt, after=outcome.after, first=first, longest=longest, jitter=jitter
+            )
+            await asyncio.sleep(wait)
             attempt += 1
-
-    def _wait(self, attempt: int, after: float | None, jitter: random.Random) -> float:
-        first, longest = self.options.first_wait, self.options.longest_wait
-        return wait_before(attempt, after=after, first=first, longest=longest, jitter=jitter)
 
     async def _attempt(
         self, client: Any, request: ChatRequest, key: str | None
@@ -173,10 +175,7 @@ class ChatServer:
         except MalformedReplyError as error:
             words = presentable(str(error), key)
             return _Trouble(f"the server's reply is not a chat completion: {words}", again=True)
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # half a surrogate pair, an infinite number
+        except (TypeError, ValueError) as error:  # half a surrogate pair, an infinite number
             kind = type(error).__name__
             return _Trouble(f"the request cannot be written as JSON ({kind})", again=False)
         except (TimeoutError, self._openai.APITimeoutError):
@@ -203,18 +202,8 @@ class ChatServer:
         return {"model": self.address.model, **given}
 
     def _count(self, reply: ChatReply) -> None:
-        cost, prices = None, self.options.prices
-        if prices is not None:
-            audio = prices.prompt if prices.audio is None else prices.audio
-            spoken = min(reply.audio_tokens, reply.prompt_tokens)
-            cost = (
-                (reply.prompt_tokens - spoken) * prices.prompt
-                + spoken * audio
-                + reply.response_tokens * prices.response
-            ) / 1e6
-        self._usage += Usage(
-            prompt_tokens=reply.prompt_tokens, response_tokens=reply.response_tokens, cost=cost
-        )
+        cost = self.options.prices.of(reply) if self.options.prices else None
+        self._usage += Usage(0, 0, reply.prompt_tokens, reply.response_tokens, cost)
 
 
 def _status(error: Any, key: str | None) -> ChatReply | _Trouble:
