@@ -24,6 +24,8 @@ SLOW = (
     "faults/test_kills.py",
     "faults/test_out_of_memory.py",
     "faults/test_power_cut.py",
+    "front_door/test_examples.py",
+    "front_door/test_start_up.py",
     "hostile/test_hostile_folders.py",
     "hostile/test_hostile_reports.py",
     "hostile/test_hostile_serving.py",
