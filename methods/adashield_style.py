@@ -7,10 +7,18 @@ audio, in Greaves' own wording; it is neither AdaShield's text nor its adaptive 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.align.method import (
+    AlignmentMethod,
+    MethodConfig,
+    Requirements,
+    RunContext,
+    register_method,
+)
 from greaves.align.parts.prompt_suffix import PromptSuffix
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
@@ -34,6 +42,7 @@ class AdaShieldStyle(AlignmentMethod[AdaShieldStyleConfig]):
     """An instruction after the user's text: check first, refuse what is unsafe."""
 
     Config = AdaShieldStyleConfig
+    requires: ClassVar[Requirements] = Requirements(points=frozenset({"conversation"}))
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """The instruction as it is; nothing is learnt."""

@@ -9,7 +9,7 @@ The method in three moves:
 3. steering: every forward pass adds alpha v_l to the last position's output of every layer l.
 
 Symbols as in the paper: d_l, U, v_l, k, lambda, alpha; t, the task prompt of the authors' code.
-Hidden states are the layers' own outputs at the last prompt position, [hidden_size] a layer; the
+Hidden states are the layers' own outputs at the last prompt position, [hidden_size] per layer; the
 last layer's are taken before the final norm, which is where the vector is added.
 """
 
@@ -134,7 +134,9 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
 
     version: ClassVar[str] = "1"
     Config = SARSteerConfig
-    requires: ClassVar[Requirements] = Requirements(data="mirror", weights=True)
+    requires: ClassVar[Requirements] = Requirements(
+        data="mirror", weights=True, points=frozenset({"layers"})
+    )
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """Compute v_l for every layer; see the module's docstring.
@@ -174,7 +176,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
     def _hidden(
         self, model: LALM, items: Sequence[AlignmentItem], source: Source, *prompts: str
     ) -> Tensor:
-        """[prompts, items, decoder_layers, hidden_size], one batched pass a prompt form."""
+        """[prompts, items, decoder_layers, hidden_size], one batched pass per prompt form."""
         size = self.config.batch_size
         items = sorted(items, key=lambda item: len(item.text))  # less padding; sums do not mind
         parts = [items[start : start + size] for start in range(0, len(items), size)]

@@ -13,7 +13,12 @@ from typing import ClassVar
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids
+from greaves.align.training.cross_entropy import (
+    CROSS_ENTROPY,
+    continuation,
+    response_ids,
+    response_of,
+)
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example
 from greaves.align.training.prompts import under_pool
@@ -47,17 +52,8 @@ class SFTFull(AlignmentMethod[SFTFullConfig]):
         return Defence((adapter,), notes)
 
     def _examples(self, model: LALM, items: Sequence[AlignmentItem], seed: int) -> list[Example]:
-        responses = [response_ids(model, _response(item)) for item in items]
+        responses = [response_ids(model, response_of(item, "sft-full")) for item in items]
         return [
             continuation(conversation, responses[index])
             for index, conversation in under_pool(items, self.config.epochs, seed)
         ]
-
-
-def _response(item: AlignmentItem) -> str:
-    if not item.response:
-        raise DataError(
-            f"question {item.id!r} has no `response` to learn",
-            do="give sft-full a Basic set, in which every question has one",
-        )
-    return item.response

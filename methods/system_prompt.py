@@ -6,10 +6,18 @@ second defence of arXiv 2604.16659. The papers have wordings of their own; the d
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, MethodConfig, RunContext, register_method
+from greaves.align.method import (
+    AlignmentMethod,
+    MethodConfig,
+    Requirements,
+    RunContext,
+    register_method,
+)
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
@@ -33,6 +41,7 @@ class SystemPromptDefence(AlignmentMethod[SystemPromptConfig]):
     """A safety instruction in the system turn."""
 
     Config = SystemPromptConfig
+    requires: ClassVar[Requirements] = Requirements(points=frozenset({"conversation"}))
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """The prompt as it is; nothing is learnt."""

@@ -108,6 +108,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.path.relative_to(tests).as_posix() if item.path.is_relative_to(tests) else ""
 
     for item in items:
-        if name(item) in SLOW:
+        if name(item).startswith(SLOW):
             item.add_marker("slow")
     items.sort(key=lambda item: place.get(name(item), len(LONGEST)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greaves.base.records import Verdict
-from greaves.base.text import csv_cell, printable
+from greaves.base.text import csv_text, printable
 from greaves.leaderboards.estimate.metric import Level, levels_of, metric_of
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import VANILLA, TaskKey
@@ -119,12 +117,7 @@ def _row(
 
 def as_csv(rows: Sequence[CategoryRow]) -> str:
     """Every row with all its fields; text that a spreadsheet would take for a formula is quoted."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(CategoryRow.model_fields), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: csv_cell(value) for name, value in row.model_dump().items()})
-    return file.getvalue()
+    return csv_text([row.model_dump() for row in rows], list(CategoryRow.model_fields))
 
 
 def show(rows: Sequence[CategoryRow], to: Console) -> None:

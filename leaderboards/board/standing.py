@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.base.records import Mode
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.estimate.contrasts import Contrast, Parts, contrasts, interval
+from greaves.leaderboards.estimate.contrasts import Contrast, contrasts, interval
 from greaves.leaderboards.estimate.metric import metric_of
+from greaves.leaderboards.estimate.paired import Parts
 from greaves.leaderboards.estimate.statistics import Estimate
 
 LEVEL = 0.05

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from greaves.base.records import Mode, Verdict
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.standing import AgainstBest, stand
-from greaves.leaderboards.estimate.metric import After, Answered, Measured, Metric, metrics
+from greaves.leaderboards.estimate.metric import After, Answered, Case, Measured, Metric, metrics
 from greaves.leaderboards.estimate.net import nsi_tasks
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import VANILLA, Slice, by_model, sort_verdicts, split
@@ -106,10 +106,9 @@ def _of_model(
     for method in dict.fromkeys([*before, *after]):
         if method in before:
             rival = vanilla if method != VANILLA else None
-            found += _measured(plain, before[method], seed, vanilla=rival)
+            found += _measured(plain, Case(before[method], seed, rival))
         if method in after:
-            own, earlier = after[method], before.get(method)
-            found += _measured(stressed, own, seed, vanilla=vanilla, before=earlier)
+            found += _measured(stressed, Case(after[method], seed, vanilla, before.get(method)))
     return _ranked([Row.of(metric, one, label) for metric, one in found], found, seed)
 
 
@@ -123,20 +122,9 @@ def answered(
     return {method: Answered(own, tasks) for method, own in by_method.items()}
 
 
-def _measured(
-    metrics: Sequence[Metric],
-    own: Answered,
-    seed: int,
-    *,
-    vanilla: Answered | None,
-    before: Answered | None = None,
-) -> list[_Found]:
+def _measured(metrics: Sequence[Metric], case: Case) -> list[_Found]:
     """All metrics of one method: by task and metric, then what rests on several tasks."""
-    found = [
-        (metric, one)
-        for metric in metrics
-        for one in metric.measure(own, seed, vanilla=vanilla, before=before)
-    ]
+    found = [(metric, one) for metric in metrics for one in metric.measure(case)]
 
     def place(item: _Found) -> tuple[object, ...]:
         metric, one = item

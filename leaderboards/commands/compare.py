@@ -12,8 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from greaves.base.errors import GreavesError
-from greaves.base.records import Verdict
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.standing import LEVEL
 from greaves.leaderboards.compare import comparison
@@ -34,7 +32,7 @@ def compare(
     ] = False,
 ) -> None:
     """Compare two runs: paired differences, intervals, p, and the questions that flipped."""
-    found = comparison.compare(_verdicts(run_a), _verdicts(run_b))
+    found = comparison.compare(*(shown_verdicts(RunFolder.open(run)) for run in (run_a, run_b)))
     if json_output:
         plain = {
             "a": str(run_a),
@@ -111,17 +109,3 @@ def _legend(found: Comparison) -> list[str]:
             + ", ".join(f"{name} {detectable:.1f}" for name, detectable in named)
         )
     return lines
-
-
-def _verdicts(run: Path) -> list[Verdict]:
-    """All verdicts of a run.
-
-    Raises:
-        GreavesError: there are none.
-    """
-    found = shown_verdicts(RunFolder.open(run))
-    if not found:
-        raise GreavesError(
-            "the run has no verdicts yet", where=str(run), do="answer and judge first: greaves run"
-        )
-    return found

@@ -1,23 +1,24 @@
 """`greaves figure ...`: figures of what happens inside a model.
 
-A figure is one module of this package called `figure_<name>.py`; its function `command` becomes
-`greaves figure <name>`. The modules are imported at every start of `greaves`, so they import what
-takes seconds (torch, scikit-learn, Altair) only when they draw.
+A figure is one module `figure_<name>.py` of `greaves.leaderboards.figures`; its function `command`
+becomes `greaves figure <name>`. The modules are imported with the command, so they import
+what takes seconds (torch, scikit-learn, Altair) only when they draw.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from pathlib import Path
 
 import typer
+
+from greaves.leaderboards import figures
 
 PREFIX = "figure_"
 
 app = typer.Typer(help="Draw what happens inside a model.", no_args_is_help=True)
 
-for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+for _module in pkgutil.iter_modules(figures.__path__):
     if _module.name.startswith(PREFIX):
-        _figure = importlib.import_module(f"greaves.leaderboards.figures.{_module.name}")
+        _figure = importlib.import_module(f"{figures.__name__}.{_module.name}")
         app.command(_module.name.removeprefix(PREFIX).replace("_", "-"))(_figure.command)

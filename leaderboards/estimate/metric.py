@@ -10,7 +10,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
+
+from numpy.typing import ArrayLike
 
 from greaves.base.records import Kind, Mode, Verdict
 from greaves.base.registry import Registry, registry
@@ -32,6 +34,42 @@ class Answered:
 
     slices: Mapping[str, Slice]
     nsi_tasks: tuple[Mapping[Mode, str], str | None]
+
+
+class Case(NamedTuple):
+    """What a metric measures.
+
+    Attributes:
+        own: what the method answered.
+        seed: of the bootstrap.
+        vanilla: what the vanilla model answered; None if there is nothing to compare with.
+        before: what the method answered before the stress; None if it is not under one.
+    """
+
+    own: Answered
+    seed: int
+    vanilla: Answered | None = None
+    before: Answered | None = None
+
+
+class Head(NamedTuple):
+    """What the head of a column is made of.
+
+    Attributes:
+        title: the metric's, which may be that of the metric after a stress.
+        mode, task: of the column.
+        tasks: all tasks of the table.
+    """
+
+    title: str
+    mode: Mode | None
+    task: str | None
+    tasks: Collection[TaskKey]
+
+    @property
+    def by_task(self) -> str:
+        """The title with the task's name."""
+        return f"{self.title} {self.task}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +94,10 @@ class Measured:
     cases: tuple[float, float] | None = None
     any_response: Estimate | None = None
     over_modes: bool = False
+
+
+Pair: TypeAlias = tuple[Sequence[Slice], Sequence[Parts]]
+"""A slice of each of two runs, and the parts of each."""
 
 
 class Metric(ABC):
@@ -96,41 +138,22 @@ class Metric(ABC):
     any_response: ClassVar[bool] = False
 
     @abstractmethod
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
-        """What the metric comes to, once for each row it has.
+    def measure(self, case: Case) -> list[Measured]:
+        """What the metric comes to, once for each row it has."""
 
-        Args:
-            own: what the method answered.
-            seed: of the bootstrap.
-            vanilla: what the vanilla model answered; None if there is nothing to compare with.
-            before: what the method answered before the stress; None if it is not under one.
-        """
-
-    def compared(
-        self, one: Answered, other: Answered
-    ) -> list[tuple[Sequence[Slice], Sequence[Parts]]]:
-        """What two runs can be compared on: (a slice of each, the parts of each), if anything."""
+    def compared(self, one: Answered, other: Answered) -> list[Pair]:
+        """What two runs can be compared on, if anything."""
         return []
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        """The head of a column.
-
-        Args:
-            said: the title, which may say more than the metric's own.
-            mode, task: of the column.
-            tasks: all tasks of the table.
-        """
-        return said
+    def heading(self, head: Head) -> str:
+        """The head of a column."""
+        return head.title
 
     def advantage(self, value: float) -> float:
         """`value` with the sign that makes more better."""
         return -value if self.better == "lower" else value
 
-    def difference(self, values: Sequence[float], seed: int) -> Estimate:
+    def difference(self, values: ArrayLike, seed: int) -> Estimate:
         """The mean of paired differences by question with its interval, in the metric's unit."""
         span = self.bounds[1] - self.bounds[0]
         return average(values, (-span, span), seed=seed).times(self.unit)
@@ -170,16 +193,13 @@ class Level(Metric):
         low, high = (self.unit * one.case(end) for end in self.bounds)
         return (high, low) if self.better == "lower" else (low, high)
 
-    def estimate(self, values: Sequence[float], seed: int) -> Estimate:
+    def estimate(self, values: ArrayLike, seed: int) -> Estimate:
         """The mean of one value per question with its interval, in the metric's unit."""
         return average(values, self.bounds, seed=seed).times(self.unit)
 
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
-        return [
-            self.measured(self.of(one), seed) for one in own.slices.values() if self.asks(one.key)
-        ]
+    def measure(self, case: Case) -> list[Measured]:
+        asked = [one for one in case.own.slices.values() if self.asks(one.key)]
+        return [self.measured(self.of(one), case.seed) for one in asked]
 
     def measured(self, one: Slice, seed: int) -> Measured:
         """What it comes to on a slice that counts as the metric does (see `of`)."""
@@ -198,21 +218,17 @@ class Level(Metric):
             self.cases(one),
         )
 
-    def compared(
-        self, one: Answered, other: Answered
-    ) -> list[tuple[Sequence[Slice], Sequence[Parts]]]:
-        found: list[tuple[Sequence[Slice], Sequence[Parts]]] = []
+    def compared(self, one: Answered, other: Answered) -> list[Pair]:
+        found: list[Pair] = []
         for task, first in one.slices.items():
             if task in other.slices and self.asks(first.key):
                 both = [self.of(first), self.of(other.slices[task])]
                 found.append((both, [level_parts(each) for each in both]))
         return found
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        alone = len({key.task for key in tasks if self.asks(key)}) == 1
-        return said if alone else f"{said} {task}"
+    def heading(self, head: Head) -> str:
+        alone = len({key.task for key in head.tasks if self.asks(key)}) == 1
+        return head.title if alone else head.by_task
 
 
 class After(Metric):
@@ -232,15 +248,11 @@ class After(Metric):
         same = ("unit", "digits", "better", "bounds", "meaning", "by_mode", "against_vanilla")
         self.__dict__.update(own, **{name: getattr(base, name) for name in same})
 
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
-        return self.base.measure(own, seed, vanilla=vanilla, before=None)
+    def measure(self, case: Case) -> list[Measured]:
+        return self.base.measure(case._replace(before=None))
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return self.base.heading(said, mode, task, tasks)
+    def heading(self, head: Head) -> str:
+        return self.base.heading(head)
 
 
 METRICS: Registry[type[Metric]] = registry("metric")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import altair as alt
+import typer
 
 from greaves.base.store import write_bytes, write_text
-from greaves.base.text import csv_cell
+from greaves.base.text import csv_text
+from greaves.leaderboards.show.render import rounded
 
 Chart: TypeAlias = alt.Chart | alt.ConcatChart | alt.LayerChart | alt.FacetChart
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -82,6 +83,42 @@ def save_figure(chart: Chart, stem: Path, title: str, note: str = "") -> list[Pa
     return files
 
 
+def finish(
+    chart: Chart,
+    rows: Rows,
+    facts: Mapping[str, Any],
+    *,
+    run: Path,
+    out: Path | None,
+    name: str,
+    title: str,
+    note: str = "",
+    lines: Iterable[str] = (),
+    json_only: bool = False,
+) -> None:
+    """Write a figure and its numbers, and say so.
+
+    Args:
+        out: the folder; `figures` in the run if unset.
+        name: of the files, without a suffix.
+        title: printed above the figure, with the model's name.
+        note: printed under the title.
+        lines: what to print beside the names of the files.
+        json_only: print the facts as JSON instead.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    stem = (out or run / "figures") / name
+    files = save_figure(chart, stem, f"{title}{named(facts)}", note)
+    files += save_numbers(rows, facts, stem)
+    if json_only:
+        typer.echo(as_json(facts))
+        return
+    for line in [*lines, f"Written: {', '.join(map(str, files))}"]:
+        typer.echo(line)
+
+
 def save_numbers(rows: Rows, facts: Mapping[str, Any], stem: Path) -> list[Path]:
     """Write the numbers beside the picture: rows as CSV, facts as JSON.
 
@@ -91,28 +128,11 @@ def save_numbers(rows: Rows, facts: Mapping[str, Any], stem: Path) -> list[Path]
         StoreError: a file cannot be written.
     """
     table, page = (stem.with_name(f"{stem.name}.{kind}") for kind in ("csv", "json"))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {name: csv_cell(value) for name, value in row.items()} for row in rounded(rows)
-    )
-    write_text(table, text.getvalue())
+    write_text(table, csv_text(rounded(rows, _DECIMALS), list(rows[0])))
     write_text(page, as_json(facts) + "\n")
     return [table, page]
 
 
 def as_json(facts: Any) -> str:
     """Facts as JSON, numbers rounded."""
-    return json.dumps(rounded(facts), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def rounded(value: Any) -> Any:
-    """The same with all numbers rounded."""
-    if isinstance(value, float):
-        return round(value, _DECIMALS)
-    if isinstance(value, Mapping):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(each) for each in value]
-    return value
+    return json.dumps(rounded(facts, _DECIMALS), indent=2, ensure_ascii=False, allow_nan=False)

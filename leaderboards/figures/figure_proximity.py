@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from greaves.base.errors import StoreError
 from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.figures.options import AsJson, ModelName, Out, RunPath
 
 if TYPE_CHECKING:
     import altair as alt
@@ -23,10 +21,10 @@ _COLOURS = ("#e4572e", "#4c78a8", "#b0b0b0")
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
-    model: Annotated[str | None, typer.Option(help="Model; the first one if unset.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; `figures` in the run if unset.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    run: RunPath,
+    model: ModelName = None,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Distance of each benign question to the nearest harmful one, axis by axis."""
     RunFolder.open(run)
@@ -42,20 +40,22 @@ def command(
         "model": inside.spec.shown,
         "selections": [{**one, "items": len(one["items"])} for one in selections],
     }
-    stem = (out or run / "figures") / f"proximity-{facts['model']}"
-    title = f"Proximity of benign questions to harmful ones: {drawing.named(facts)}"
-    note = "Minimum cosine distance to the harmful reference set; benign fine-tuning takes a share"
-    files = drawing.save_figure(_chart(rows, selections), stem, title, note)
-    files += drawing.save_numbers(rows, facts, stem)
-    if as_json:
-        typer.echo(drawing.as_json(facts))
-        return
-    for one in selections:
-        typer.echo(
+    drawing.finish(
+        _chart(rows, selections),
+        rows,
+        facts,
+        run=run,
+        out=out,
+        name=f"proximity-{facts['model']}",
+        title="Proximity of benign questions to harmful ones: ",
+        note="Least cosine distance to the harmful reference set; benign fine-tuning takes a share",
+        lines=(
             f"{', '.join(one['cells'])}: {one['questions']} of {one['of']} questions,"
             f" {one['side']} on the {one['axis']} axis"
-        )
-    typer.echo(f"Written: {', '.join(map(str, files))}")
+            for one in selections
+        ),
+        json_only=as_json,
+    )
 
 
 def _selections(inside: InsideRun) -> list[dict[str, Any]]:

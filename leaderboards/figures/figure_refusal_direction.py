@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.figures.options import AsJson, Benchmark, ModelName, Out, RunPath, Seed
 from greaves.leaderboards.read.slices import VANILLA
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _Y_TITLES = {
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    run: RunPath,
     methods: Annotated[
         str | None, typer.Option(help="Methods beside vanilla, with commas; all if unset.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Training seed; the first one if unset.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model; the first one if unset.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="Whose questions, such as aiah.")] = None,
+    seed: Seed = None,
+    model: ModelName = None,
+    benchmark: Benchmark = None,
     direction: Annotated[
         Literal["audio-text", "text-only"],
         typer.Option(help="Mode whose questions the direction is taken from."),
@@ -44,8 +44,8 @@ def command(
         typer.Option(help="Unit of the picture: vanilla's gap at that layer, or hidden space."),
     ] = "gap",
     split_seed: Annotated[int, typer.Option(help="Of the halves and of the bootstrap.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder; `figures` in the run if unset.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Harmful and benign questions on the refusal direction, layer by layer, text against audio."""
     RunFolder.open(run)
@@ -61,21 +61,24 @@ def command(
         direction=direction,
         split_seed=split_seed,
     )
-    stem = (out or run / "figures") / f"refusal-direction-{facts['model']}-{direction}"
-    title = f"Projection on the refusal direction: {drawing.named(facts)}"
     blind = noisy_layers(facts, direction)
     note = "Grey: layers where the direction does not hold on questions it was not taken from"
-    files = drawing.save_figure(_chart(rows, scale, blind), stem, title, note if blind else "")
-    files += drawing.save_numbers(rows, facts, stem)
-    if as_json:
-        typer.echo(drawing.as_json(facts))
-        return
-    for one in facts["apart"]:
-        typer.echo(
+    drawing.finish(
+        _chart(rows, scale, blind),
+        rows,
+        facts,
+        run=run,
+        out=out,
+        name=f"refusal-direction-{facts['model']}-{direction}",
+        title="Projection on the refusal direction: ",
+        note=note if blind else "",
+        lines=(
             f"{one['method']:<14}  {one['mode']:<10}  last layer: harmful - benign"
             f" {one['gap'][-1]:.2f}, AUC {one['auc'][-1]:.3f}"
-        )
-    typer.echo(f"Written: {', '.join(map(str, files))}")
+            for one in facts["apart"]
+        ),
+        json_only=as_json,
+    )
 
 
 def noisy_layers(facts: dict[str, Any], direction: str) -> list[int]:

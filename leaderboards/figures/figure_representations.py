@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from greaves.base.errors import RecipeError
 from greaves.base.run_folder import RunFolder
+from greaves.leaderboards.figures.options import AsJson, Benchmark, ModelName, Out, RunPath, Seed
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,19 +19,19 @@ _SIDE = 200  # pixels of one panel
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    run: RunPath,
     method: Annotated[
         str, typer.Option(help="Method to follow, by its name in the recipe.")
     ] = "rrs",
-    seed: Annotated[int | None, typer.Option(help="Training seed; the first one if unset.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model; the first one if unset.")] = None,
-    benchmark: Annotated[str | None, typer.Option(help="Whose questions, such as aiah.")] = None,
+    seed: Seed = None,
+    model: ModelName = None,
+    benchmark: Benchmark = None,
     epochs: Annotated[
         str | None, typer.Option(help="Which epochs, such as 0,1,3,10; all that the run kept.")
     ] = None,
     plot_seed: Annotated[int, typer.Option(help="Of t-SNE and of the probe's folds.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder; `figures` in the run if unset.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    out: Out = None,
+    as_json: AsJson = False,
 ) -> None:
     """Harmful and benign representations epoch by epoch, with ASR, ORR and separability."""
     RunFolder.open(run)
@@ -48,18 +48,18 @@ def command(
         epochs=wanted,
         plot_seed=plot_seed,
     )
-    name = f"representations-{facts['model']}-{facts['method']}-seed-{facts['seed']}"
-    stem = (out or run / "figures") / name
-    title = f"Representations: {facts['method']} on {drawing.named(facts)}"
-    note = "t-SNE, each state alone, above; PCA, all states together, below"
-    files = drawing.save_figure(_chart(rows, facts), stem, title, note)
-    files += drawing.save_numbers(rows, facts, stem)
-    if as_json:
-        typer.echo(drawing.as_json(facts))
-        return
-    for state in facts["states"]:
-        typer.echo("  ".join([f"{state['state']:<18}", *_lines(state)]))
-    typer.echo(f"Written: {', '.join(map(str, files))}")
+    drawing.finish(
+        _chart(rows, facts),
+        rows,
+        facts,
+        run=run,
+        out=out,
+        name=f"representations-{facts['model']}-{facts['method']}-seed-{facts['seed']}",
+        title=f"Representations: {facts['method']} on ",
+        note="t-SNE, each state alone, above; PCA, all states together, below",
+        lines=("  ".join([f"{one['state']:<18}", *_lines(one)]) for one in facts["states"]),
+        json_only=as_json,
+    )
 
 
 def _numbers(epochs: str) -> list[int]:

@@ -113,9 +113,6 @@ class InsideRun:
             RecipeError: its loader does not take the recipe's options.
             ModelError: it is a black box, or not the one that answered.
         """
-        from greaves.models.feature_cache import FeatureCache
-        from greaves.models.transformers_lalm import TransformersLALM
-
         model = load_model(self.spec.model, self.spec.options)
         model.name = self.spec.shown
         if not model.white_box:
@@ -127,8 +124,7 @@ class InsideRun:
                 where=str(self.path),
                 do="bring the run up to date first: greaves run",
             )
-        if isinstance(model, TransformersLALM):
-            model.feature_cache = FeatureCache(self.path / "features" / model.fingerprint[:16])
+        model.keep_features(self.path / "features" / model.fingerprint[:16])
         return model
 
     def _spec(self, model: str | None) -> ModelSpec:

@@ -74,8 +74,8 @@ def look(
     lalm = run.load_model()
     layers = range(1, lalm.decoder_layers + 1)
 
-    def states_of(questions: Sequence[Question]) -> Matrix:
-        return hidden_states(lalm, questions, run.recipe.batch_size, layers)
+    def states_of(questions: Sequence[Question], model: LALM = lalm) -> Matrix:
+        return hidden_states(model, questions, run.recipe.batch_size, layers)
 
     means = {mode: _means(asked[mode], half, states_of) for mode in asked}
     differences = {mode: harmful - benign for mode, (harmful, benign) in means.items()}
@@ -90,8 +90,8 @@ def look(
             steps.update("projections", number, len(states))
             for mode, questions in asked.items():
                 held_out = [question for question in questions if question.id not in half]
-                with state.defence.attached(lalm):
-                    found = projections(states_of(held_out), axis)
+                with state.defence.attached(lalm) as defended:
+                    found = projections(states_of(held_out, defended), axis)
                 harmful = np.array([question.kind == "harmful" for question in held_out])
                 where = {"method": state.method, "seed": state.seed, "mode": mode}
                 rows += _rows(where, found, harmful, zero, gap, split_seed)

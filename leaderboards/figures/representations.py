@@ -110,8 +110,8 @@ def _look_at(
 ) -> tuple[Matrix, dict[str, Any]]:
     """Representations under one state, [questions, hidden_size], and what is said above them."""
     judged = rates(verdicts_of(run, state, model, questions, steps))
-    with state.defence.attached(model):
-        points = hidden_states(model, questions, run.recipe.batch_size)[:, 0]
+    with state.defence.attached(model) as defended:
+        points = hidden_states(defended, questions, run.recipe.batch_size)[:, 0]
     apart = separability(
         points,
         [question.kind == "harmful" for question in questions],

@@ -14,7 +14,6 @@ from typing import Any
 
 import vl_convert
 
-from greaves.base.errors import GreavesError
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_text
 from greaves.leaderboards.board.text_rows import text_rows
@@ -45,12 +44,6 @@ def write_page(
         StoreError: the run folder cannot be read.
     """
     verdicts = shown_verdicts(run)
-    if not verdicts:
-        raise GreavesError(
-            "the run has no verdicts yet",
-            where=str(run.path),
-            do="answer and judge first: greaves run",
-        )
     facts = run.facts()
     read = transcripts(run, Clips(target, assets_dir) if clips else None)
     media = "data:" if assets_dir is None else "'self' file:"

@@ -28,7 +28,7 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
         builder.add(current.of_cell(cell))
     known = builder.judges
     if not known:
-        raise no_verdicts(run)
+        raise _no_verdicts(run)
     chosen = chosen_judges(known, judge, run.second_opinions())
     if not chosen:
         raise GreavesError(
@@ -40,8 +40,7 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
     return builder.slices()
 
 
-def no_verdicts(run: RunFolder) -> GreavesError:
-    """What a run without verdicts is refused by."""
+def _no_verdicts(run: RunFolder) -> GreavesError:
     return GreavesError(
         "the run has no verdicts yet",
         where=str(run.path),
@@ -61,7 +60,13 @@ def chosen_judges(known: Iterable[str], judge: str | None, second: Container[str
 
 
 def shown_verdicts(run: RunFolder, judge: str | None = None) -> list[Verdict]:
-    """The run's current verdicts by `chosen_judges`."""
+    """The run's current verdicts by `chosen_judges`.
+
+    Raises:
+        GreavesError: there are none.
+    """
     found = run.verdicts()
+    if not found:
+        raise _no_verdicts(run)
     names = chosen_judges({one.judge for one in found}, judge, run.second_opinions())
     return [one for one in found if one.judge in names]

@@ -109,15 +109,17 @@ class SliceBuilder:
             for task, numbers in self._numbers.items()
         }
         found: dict[tuple[str, str, str, TaskKey], dict[int, Answers]] = {}
-        for (*name, key, _, seed), parts in self._parts.items():
+        for at, parts in self._parts.items():
             questions, outcomes, scores = zip(*(part.answers for part in parts), strict=True)
-            found.setdefault((*name, key), {})[seed] = Answers(
-                places[key.task][np.concatenate(questions)],
+            name = (at.judge, at.model, at.method, at.key)
+            found.setdefault(name, {})[at.seed] = Answers(
+                places[at.key.task][np.concatenate(questions)],
                 np.concatenate(outcomes),
                 np.concatenate(scores),
             )
         slices = [
-            Slice(*name, key, ids[key.task], answers) for (*name, key), answers in found.items()
+            Slice(judge, model, method, key, ids[key.task], answers)
+            for (judge, model, method, key), answers in found.items()
         ]
         return sorted(slices, key=attrgetter("order"))
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from greaves.base.text import csv_cell
+from greaves.base.text import csv_text
 from greaves.base.text import printable as printable
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.standing import AgainstBest
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.show import wide
 
-_DECIMALS = 4
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
 
@@ -53,25 +50,12 @@ def as_csv(rows: Sequence[Row]) -> str:
 
     Names that a spreadsheet would take for a formula get an apostrophe in front.
     """
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(Row.model_fields), lineterminator="\n")
-    writer.writeheader()
-    for plain in as_plain(rows):
-        nested = {name: json.dumps(plain[name]) for name in ("seeds", "per_seed")}
-        writer.writerow({name: csv_cell(value) for name, value in (plain | nested).items()})
-    return out.getvalue()
+    return csv_text(as_plain(rows), list(Row.model_fields))
 
 
 def tests_as_csv(tests: Sequence[AgainstBest]) -> str:
     """Every method against the best of its column, as CSV with a header line."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(AgainstBest.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {name: csv_cell(rounded(value)) for name, value in test.model_dump().items()}
-        for test in tests
-    )
-    return out.getvalue()
+    return csv_text([rounded(test.model_dump()) for test in tests], list(AgainstBest.model_fields))
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -139,12 +123,12 @@ def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {escaped(line)}" for line in lines)
 
 
-def rounded(value: Any) -> Any:
-    """Plain data with every float rounded to 4 decimals."""
+def rounded(value: Any, decimals: int = 4) -> Any:
+    """Plain data with every float rounded."""
     if isinstance(value, float):
-        return round(value, _DECIMALS) + 0.0  # -0.0 + 0.0 is 0.0
-    if isinstance(value, dict):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
+        return round(value, decimals) + 0.0  # -0.0 + 0.0 is 0.0
+    if isinstance(value, Mapping):
+        return {name: rounded(each, decimals) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each, decimals) for each in value]
     return value

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from greaves.base.records import MODES
 from greaves.leaderboards.board.row import Row, task_keys
-from greaves.leaderboards.estimate.metric import Level, metric_of
+from greaves.leaderboards.estimate.metric import Head, Level, metric_of
 from greaves.leaderboards.read.slices import VANILLA
 
 POCKET = (
@@ -217,7 +217,7 @@ def _sheet(rows: Sequence[Row]) -> Sheet:
     columns = {}
     for row in rows:
         metric = metric_of(row.metric)
-        title = metric.heading(metric.title, row.mode, row.task, tasks)
+        title = metric.heading(Head(metric.title, row.mode, row.task, tasks))
         columns[row.metric, row.task] = Column(row.metric, row.task, title)
     modes = {row.task: MODES.index(row.mode) for row in rows if row.mode}
 

@@ -7,8 +7,6 @@ basis a column, and what does not fit goes to a table of its own.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import content_hash
-from greaves.base.text import csv_cell
+from greaves.base.text import csv_text
 from greaves.leaderboards.board.notes import notes
 from greaves.leaderboards.board.row import Row, task_keys
 from greaves.leaderboards.estimate.metric import metric_of
@@ -117,15 +115,7 @@ def as_json(board: Board) -> str:
 def as_csv(board: Board) -> str:
     """The rows of `as_plain` as CSV; lists and mappings as JSON."""
     rows = as_plain(board)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        nested = {
-            name: json.dumps(value) for name, value in row.items() if isinstance(value, list | dict)
-        }
-        writer.writerow({name: csv_cell(value) for name, value in (row | nested).items()})
-    return out.getvalue()
+    return csv_text(rows, list(rows[0]))
 
 
 def _check_distinct(submissions: Sequence[Submission]) -> None:

@@ -2,7 +2,7 @@
 
 Each method is aligned on the vanilla model, in the order in which they are named, and their parts
 are put on together. A composition is an alignment method like any other: its config holds one
-config a method, its requirements are those of all of them, and its version names theirs.
+config per method, its requirements are those of all of them, and its version names theirs.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ def composition(methods: dict[str, type[AlignmentMethod[Any]]]) -> type[Alignmen
         methods: name -> method, in the order in which they are aligned and put on.
 
     Returns:
-        A method whose config has one field a component, named like it, each with that component's
+        A method whose config has one field per component, named like it, each with that component's
         own config; left out, the component has its defaults.
 
     Raises:
-        RegistryError: they need different alignment data, or more than one of them trains.
+        RegistryError: they need different alignment data, or more than one of them puts an adapter
+            on, which no order makes work.
     """
     joined = JOINT.join(methods)
     needed = _requirements(joined, methods)
@@ -109,14 +110,15 @@ def _requirements(joined: str, methods: dict[str, type[AlignmentMethod[Any]]]) -
             f"the methods of {joined!r} need different alignment data: {both}",
             do="compose methods that share theirs",
         )
-    trained = [name for name, needs in every.items() if needs.gradients]
-    if len(trained) > 1:
+    adapted = [name for name, needs in every.items() if "adapters" in needs.acts_on]
+    if len(adapted) > 1:
         raise RegistryError(
-            f"{' and '.join(trained)} in {joined!r} both fine-tune an adapter; a model takes one",
+            f"{' and '.join(adapted)} in {joined!r} each put an adapter on; a model takes one",
             do="keep one of them",
         )
     return Requirements(
         data=next(iter(data), None),
         weights=any(needs.weights for needs in every.values()),
-        gradients=bool(trained),
+        gradients=any(needs.gradients for needs in every.values()),
+        points=frozenset().union(*(needs.points for needs in every.values())),
     )

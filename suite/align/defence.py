@@ -42,15 +42,21 @@ class Defence:
 
     @contextmanager
     def attached(self, model: LALM) -> Iterator[LALM]:
-        """Put the defence on `model`; leaving the context restores the model exactly.
+        """Put the parts on `model` in order; leaving the context restores the model exactly.
+
+        Yields:
+            The model that is to be asked: what the last part yields.
+
+        Raises:
+            ModelError: the model does not offer a point at which a part acts.
 
         Example:
-            >>> with Defence.load(folder).attached(model):  # doctest: +SKIP
-            ...     model.respond(conversations, sampling, seeds)
+            >>> with Defence.load(folder).attached(model) as defended:  # doctest: +SKIP
+            ...     defended.respond(conversations, sampling, seeds)
         """
         with ExitStack() as stack:
             for part in self.parts:
-                stack.enter_context(part.attached(model))
+                model = stack.enter_context(part.attached(model))
             yield model
 
     def save(

@@ -15,6 +15,7 @@ from greaves.align.training.spec import TrainingSpec
 from greaves.base.registry import Registry, registry
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
+from greaves.models.points import Point
 
 DataKind = Literal["basic", "mirror", "parallel"]
 
@@ -36,11 +37,18 @@ class Requirements:
         data: kind of alignment data, or None.
         weights: it reads the model's weights and hidden states (white-box).
         gradients: it trains; results vary with the seed.
+        points: where the parts of its defence act; models that do not offer them are refused.
     """
 
     data: DataKind | None = None
     weights: bool = False
     gradients: bool = False
+    points: frozenset[Point] = frozenset()
+
+    @property
+    def acts_on(self) -> frozenset[Point]:
+        """`points`, and "adapters" for a method that trains."""
+        return self.points | {"adapters"} if self.gradients else self.points
 
 
 @dataclass(frozen=True)
@@ -63,23 +71,22 @@ class RunContext:
 class AlignmentMethod(ABC, Generic[ConfigT]):
     """One way to align a model. The first line of the docstring is what `greaves methods` prints.
 
-        Attributes:
-            version: changes whenever the same config would give another defence.
-            Config: type of the config.
-            requires: see `Requirements`.
+    Attributes:
+        version: changes whenever the same config would give another defence.
+        Config: type of the config.
+        requires: see `Requirements`.
 
-        Example:
-            >>> from greaves import register_method
-            >>> from greaves.base.registry import Registry
-    from greaves.align.defence import SystemPrompt
-            >>> class Config(MethodConfig):
-            ...     text: str = "Decline what does harm."
-            >>> @register_method("polite-prompt")  # doctest: +SKIP
-            ... class PolitePrompt(AlignmentMethod[Config]):
-            ...     "A system prompt that asks the model to be careful."
-            ...     Config = Config
-            ...     def align(self, model, data, context):
-            ...         return Defence((SystemPrompt(self.config.text),))
+    Example:
+        >>> from greaves import register_method
+        >>> from greaves.align.parts.system_prompt import SystemPrompt
+        >>> class Config(MethodConfig):
+        ...     text: str = "Decline what does harm."
+        >>> @register_method("polite-prompt")  # doctest: +SKIP
+        ... class PolitePrompt(AlignmentMethod[Config]):
+        ...     "A system prompt that asks the model to be careful."
+        ...     Config = Config
+        ...     def align(self, model, data, context):
+        ...         return Defence((SystemPrompt(self.config.text),))
     """
 
     version: ClassVar[str] = "1"

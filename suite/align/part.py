@@ -4,29 +4,89 @@ from __future__ import annotations
 
 import importlib.metadata
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from greaves.base.conversation import Conversation
+from greaves.base.errors import ModelError
 from greaves.base.registry import Registry, registry
 from greaves.models.contract import LALM
+from greaves.models.points import INSIDE, AskAgain, Inside, Point, Wave
+from greaves.models.wrapped import WrappedLALM, clips_changed
 
 
 class Part(ABC):
     """One thing that can be put on a model and taken off again.
 
-    A subclass is known by its `kind` as soon as it is defined.
+    A subclass with a `kind` is known by it as soon as it is defined. It names the points at which
+    it acts and implements what belongs to them: `clip`, `conversation`, `answer`, or `inside` for
+    the three that need the model's weights. What it does to one row depends on no other row.
+
+    Attributes:
+        kind: its name in a defence's folder.
+        points: where it acts; a model that does not offer them refuses the part.
     """
 
     kind: ClassVar[str]
+    points: ClassVar[frozenset[Point]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        PARTS.register(cls.kind)(cls)
+        if "kind" in cls.__dict__:
+            PARTS.register(cls.kind)(cls)
 
-    @abstractmethod
-    def attached(self, model: LALM) -> AbstractContextManager[None]:
-        """Put the part on `model`; leaving the context restores the model exactly."""
+    @contextmanager
+    def attached(self, model: LALM) -> Iterator[LALM]:
+        """Put the part on `model`; leaving the context restores the model exactly.
+
+        Yields:
+            The model that is to be asked: `model` itself, changed inside, or one around it.
+
+        Raises:
+            ModelError: the model does not offer a point, or the part was made for another model.
+        """
+        check_points(model.name, model.points, f"part {self.kind!r}", self.points)
+        with ExitStack() as stack:
+            if self.points & INSIDE:
+                stack.enter_context(model.changed(self.inside()))
+            if "clip" in self.points:
+                changed = stack.enter_context(clips_changed(self.clip))
+                model = WrappedLALM(model, conversation=changed)
+            if "conversation" in self.points:
+                model = WrappedLALM(model, conversation=self.conversation)
+            if "answer" in self.points:
+                model = WrappedLALM(model, answer=self.answer)
+            yield model
+
+    def clip(self, wave: Wave, rate: int, seed: int) -> Wave:
+        """Point "clip": change what is heard.
+
+        Args:
+            wave: [samples] float32, full scale being 1.
+            rate: of the samples, in Hz.
+            seed: belongs to the clip; the same whenever it is heard.
+        """
+        raise NotImplementedError
+
+    def conversation(self, conversation: Conversation) -> Conversation:
+        """Point "conversation": change the turn that the model is asked."""
+        raise NotImplementedError
+
+    def answer(self, conversation: Conversation, draft: str, ask_again: AskAgain) -> str:
+        """Point "answer": the text that is returned instead of `draft`.
+
+        Args:
+            conversation: the turn as the user put it.
+            draft: what the model answered, after the parts before this one.
+            ask_again: asks the model and those parts once more, under another seed every time.
+        """
+        raise NotImplementedError
+
+    def inside(self) -> Inside:
+        """Points "features", "layers" and "adapters": what is changed inside the model."""
+        raise NotImplementedError
 
     @abstractmethod
     def content_hash(self) -> str:
@@ -39,11 +99,22 @@ class Part(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path) -> Self:
-        """Read it back."""
+        """Read it back. Raises OSError, ValueError, TypeError or KeyError for something else."""
 
 
 PARTS: Registry[type[Part]] = registry("part")
 register_part = PARTS.register
+
+
+def check_points(
+    model: str, offered: frozenset[Point], what: str, wanted: frozenset[Point]
+) -> None:
+    """Raise ModelError where `what` acts at a point that the model does not offer."""
+    if missing := sorted(wanted - offered):
+        raise ModelError(
+            f"{what} acts on {' and '.join(missing)}, which {model} does not offer",
+            do=f"it offers: {', '.join(sorted(offered))}",
+        )
 
 
 def find_part(kind: str) -> type[Part]:

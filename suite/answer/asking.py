@@ -103,17 +103,8 @@ def _ask_from(
     """Ask for the batch that begins at `start`: the batch, what came, and why not all of it."""
     batch = _batch(samples, start, questions)
     groups = [list(own) for _, own in itertools.groupby(batch, _name)]
-    unanswered: Unanswered | None = None
-    answers: Sequence[Sequence[Generated | None]]
     began = time.monotonic()
-    try:
-        answers = model.respond(
-            [conversation_of(own[0].question) for own in groups],
-            batch[0].sampling,
-            [[sample.seed for sample in own] for own in groups],
-        )
-    except Unanswered as error:
-        answers, unanswered = error.answers, error
+    answers, unanswered = _respond(model, groups)
     seconds = time.monotonic() - began
     came = [
         (sample, generated)
@@ -124,6 +115,21 @@ def _ask_from(
     share = round(seconds / len(came), 6) if came else 0.0
     said = [(sample, generated, _cost(generated, share)) for sample, generated in came]
     return batch, said, unanswered
+
+
+def _respond(
+    model: LALM, groups: Sequence[Sequence[Sample]]
+) -> tuple[Sequence[Sequence[Generated | None]], Unanswered | None]:
+    """[questions][samples] what came; None for a sample that could not be had, and why."""
+    try:
+        answers = model.respond(
+            [conversation_of(own[0].question) for own in groups],
+            groups[0][0].sampling,
+            [[sample.seed for sample in own] for own in groups],
+        )
+    except Unanswered as error:
+        return error.answers, error
+    return answers, None
 
 
 def _cost(generated: Generated, seconds: float) -> Cost:

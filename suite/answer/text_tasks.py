@@ -151,7 +151,8 @@ class TextTaskIndex:
 
     def __init__(self, folders: Iterable[Path], known: TextTaskIndex | None = None) -> None:
         self.files: dict[str, Path] = dict(known.files) if known else {}
-        self.tags = {tag: set(names) for tag, names in (known.tags if known else {}).items()}
+        tags: Mapping[str, set[str]] = known.tags if known else {}
+        self.tags: dict[str, set[str]] = {tag: set(names) for tag, names in tags.items()}
         self._included: dict[Path, Fields] = {}
         for folder in folders:
             here: dict[str, Path] = {}
@@ -172,7 +173,7 @@ class TextTaskIndex:
 
     def _whole(self, path: Path) -> Fields:
         """Fields of a file and of those it includes; its own win."""
-        own, fields = _fields(path), {}
+        own, fields = _fields(path), dict[str, tuple[str, ...]]()
         for included in own.get("include", ()):
             other = (path.parent / included).resolve()
             if other not in self._included:

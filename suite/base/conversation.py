@@ -14,7 +14,7 @@ class Conversation:
     Attributes:
         text: the user's text beside the clip, or the whole turn; None for audio-only.
         clip: path of the clip; None for text-only.
-        system: system prompt; None means none at all (no family default is inserted).
+        system: system prompt; None means none beside the model's own (its option `system`).
         reply: beginning of the assistant's own turn, which the model continues.
     """
 
@@ -26,6 +26,11 @@ class Conversation:
     def with_system(self, system: str) -> Conversation:
         """The same turn under a system prompt; an existing one is kept in front of it."""
         joined = f"{self.system}\n{system}" if self.system else system
+        return replace(self, system=joined)
+
+    def after_system(self, system: str) -> Conversation:
+        """The same turn under a system prompt; an existing one is kept after it."""
+        joined = f"{system}\n{self.system}" if self.system else system
         return replace(self, system=joined)
 
     def with_suffix(self, suffix: str) -> Conversation:

@@ -64,18 +64,23 @@ class LocalFiles:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, *, writer: str = "run", option: str = "--run-dir") -> Iterator[None]:
     """Hold a folder for one writer; the lock goes with the process, however it ends.
+
+    Args:
+        folder: made if it is not there.
+        writer: what messages call another holder.
+        option: of the command line that names another folder.
 
     Raises:
         StoreError: another process holds it, it cannot be written, or its file system has no locks.
     """
-    with _flock(folder, patience=0) as held:
+    with _flock(folder, 0.0, writer, f"choose another with {option}") as held:
         if not held:
             raise StoreError(
                 "the file system of this folder has no locks",
                 where=str(folder),
-                do="choose a local folder, or run with --cluster, which needs none",
+                do=f"choose a local one with {option}, or run with --cluster, which needs none",
             )
         yield
 
@@ -94,7 +99,7 @@ def cell_lock(cell: Path, patience: float = PATIENCE) -> Iterator[Check]:
     Raises:
         StoreError: another process holds it, or it cannot be written.
     """
-    with _flock(cell, patience) as held:
+    with _flock(cell, patience, "run", "run again") as held:
         if held:
             yield lambda: None
         else:
@@ -103,19 +108,19 @@ def cell_lock(cell: Path, patience: float = PATIENCE) -> Iterator[Check]:
 
 
 @contextmanager
-def _flock(folder: Path, patience: float) -> Iterator[bool]:
+def _flock(folder: Path, patience: float, writer: str, do: str) -> Iterator[bool]:
     """Hold a folder's lock; yields False where the file system has none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = open_plain(folder / ".lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise StoreError(f"cannot be written ({reason(error)})", where=str(folder)) from None
+        raise StoreError(f"cannot be written ({reason(error)})", where=str(folder), do=do) from None
     end = time.monotonic() + patience
     try:
         while not (held := _taken_now(descriptor)) and held is not None:
             if time.monotonic() >= end:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                raise _taken(holder or "unknown", str(folder))
+                raise _taken(writer, holder or "unknown", str(folder), do)
             time.sleep(0.2)
         if held:
             with suppress(OSError):  # the disk may have no room for the holder's name
@@ -181,7 +186,7 @@ class _Lease:
                 if self._read().get("token") == self.token:
                     return
             if now >= end:
-                raise _taken(str(seen.get("holder", "unknown")), self.path)
+                raise _taken("run", str(seen.get("holder", "unknown")), self.path, "run again")
             time.sleep(0.5)
             found = self._read()
             if found != seen:
@@ -226,9 +231,9 @@ def _me() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _taken(holder: str, where: str) -> StoreError:
+def _taken(writer: str, holder: str, where: str, do: str) -> StoreError:
     return StoreError(
-        f"another run ({holder}) is writing to this folder",
+        f"another {writer} ({holder}) is writing to this folder",
         where=where,
-        do="wait for it, or choose another folder",
+        do=f"wait for it, or {do}",
     )

@@ -53,7 +53,7 @@ class Hardware(Record):
         cpu: its model.
         cores: logical ones.
         ram_gib: memory, in GiB.
-        gpus: names, one a device.
+        gpus: names, one per device.
     """
 
     cpu: str

@@ -58,7 +58,7 @@ class Record(BaseModel):
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=True)
 
     @classmethod
-    def from_line(cls, line: str) -> Self:
+    def from_line(cls, line: str | bytes) -> Self:
         """Read a record back. Raises pydantic.ValidationError if a field is missing or foreign."""
         return cls.model_validate_json(line)
 

@@ -4,7 +4,7 @@ runs/pocket/
   run.json                         what was asked: recipe, label, versions, hashes
   judges.json                      what each judge's identity stands for
   leaderboard.{md,csv,json}
-  features/<model>/                the audio tower's output, one file a clip
+  features/<model>/                the audio tower's output, one file per clip
   figures/                         what `greaves figure` drew, and answers it asked for
   cells/<model>/<method>/seed-<n>/
     cell.json                      what was run: hashes of model, defence and data
@@ -90,7 +90,7 @@ class _RunFile(BaseModel):
     @model_validator(mode="after")
     def _one_request_a_cell(self) -> Self:
         if self.requests is not None and len(self.cells) != len(self.requests):
-            raise ValueError("not one of the requests for each of the cells")
+            raise ValueError("the requests and the cells are not one for one")
         return self
 
 
@@ -102,7 +102,7 @@ class CellFolder:
 
     @property
     def defences(self) -> Path:
-        """Folder of the saved defences, one a request hash."""
+        """Folder of the saved defences, one per request hash."""
         return self.path / "defences"
 
     def responses(self) -> Ledger[Response]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import jsonlines
+from safetensors import SafetensorError
 
 from greaves.base.errors import StoreError
 from greaves.base.records import Record
@@ -251,3 +252,29 @@ def _unwritten(error: OSError, where: Path) -> StoreError:
         where=str(where),
         do="make room or permission, and run again; nothing is lost",
     )
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_TOLD_BY = ("No space left on device", "Disk quota exceeded", "File too large", "inline_container")
+"""safetensors names the system's error; torch.save (`inline_container.cc`) only that it failed."""
+
+
+@contextmanager
+def room_for(folder: Path) -> Iterator[None]:
+    """Turns a disk-full error in the block into a StoreError.
+
+    Raises:
+        StoreError: the disk is full.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        of_disk = isinstance(error, OSError) and error.errno in _NO_ROOM
+        if not of_disk and not any(words in str(error) for words in _TOLD_BY):
+            raise
+        raise StoreError(
+            "cannot be written (no space left on the disk)",
+            where=str(folder),
+            do="make room, and run again; it goes on from the last checkpoint",
+        ) from None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """First characters that make a spreadsheet read a cell as a formula."""
 
@@ -34,3 +39,17 @@ def quoted(text: str) -> str:
 def unquoted(cell: str) -> str:
     """The text of a cell that `quoted` wrote."""
     return cell.removeprefix("'")
+
+
+def csv_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Rows as CSV with a header line: text as `csv_cell`, lists as JSON, None as nothing."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        plain = {
+            name: json.dumps(value) if isinstance(value, list | dict) else csv_cell(value)
+            for name, value in row.items()
+        }
+        writer.writerow(plain)
+    return out.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +19,6 @@ from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
 from greaves.data.task import read_json_lines
 from greaves.models.contract import MODELS
-from greaves.models.loading import checkpoint
 from greaves.models.memory import (
     RESPONSE,
     ROW,
@@ -29,7 +27,7 @@ from greaves.models.memory import (
     memory_of_checkpoint,
     memory_of_network,
 )
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, opened
 
 CLIPS = 3
 
@@ -64,9 +62,7 @@ def check(
     console = Console()
     if memory is not None and not json_output:  # said even if it then does not fit
         console.print(_memory_table(memory))
-    lalm = target(**options)
-    if not isinstance(lalm, TransformersLALM):
-        raise ModelError(f"{model} is a black box: there is nothing to check inside")
+    lalm = opened(target(**options), "is a black box: there is nothing to check inside")
     if memory is None:
         memory = memory_of_network(lalm.network, lalm.lora_targets)
         if not json_output:
@@ -103,8 +99,8 @@ def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:
     family = family_of(target)
     if family is None or "path" not in inspect.signature(target).parameters:
         return None
-    folder = checkpoint(options.get("path"), family.hub, options.get("revision"))
-    return memory_of_checkpoint(family, Path(folder))
+    folder = family.checkpoint_folder(options.get("path"), options.get("revision"))
+    return memory_of_checkpoint(family, folder)
 
 
 def _memory_table(memory: Memory) -> Table:

@@ -57,8 +57,8 @@ def serve(
     local = is_this_machine(host)
     hosts = ["localhost", "127.0.0.1", "::1", "[::1]", host] if local else ["*"]
     fingerprint = f"{loaded.fingerprint[:12]}-{put_on.hash[:12]}"
-    with _listening(host, port) as listening, put_on.attached(loaded):
-        app = make_app(loaded, served, fingerprint, limits, hosts)
+    with _listening(host, port) as listening, put_on.attached(loaded) as defended:
+        app = make_app(defended, served, fingerprint, limits, hosts)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=5
         )

@@ -17,9 +17,11 @@ from transformers import AutoTokenizer
 
 from greaves.models.loading import pretrained
 
-Hear = Callable[[Any, Sequence[Any]], tuple[dict[str, Tensor], list[int]]]
-"""(feature extractor, waveforms) -> what the network takes of them, and the number of audio tokens
-of each."""
+Heard = tuple[dict[str, Tensor], list[int]]
+"""What the network takes of some waveforms, and the number of audio tokens of each."""
+
+Hear = Callable[[Any, Sequence[Any]], Heard]
+"""(feature extractor, waveforms) -> see `Heard`."""
 
 
 class AudioTextProcessor:

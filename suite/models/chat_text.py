@@ -1,10 +1,11 @@
-"""Conversations as chat templates take them, and what they add unasked."""
+"""Conversations as chat templates take them, and the system turns that these add unasked."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from greaves.base.conversation import Conversation
+from greaves.base.errors import ModelError
 
 
 def chat_turns(conversation: Conversation) -> list[dict[str, Any]]:
@@ -38,3 +39,20 @@ def without_default_system(text: str, opening: str, closing: str) -> str:
     if not text.startswith(opening):
         return text
     return text[text.index(closing, len(opening)) + len(closing) :]
+
+
+def default_system(text: str, opening: str, closing: str) -> str | None:
+    """What the system turn at the head of chat text says; None where there is no such turn."""
+    if not text.startswith(opening):
+        return None
+    return text[len(opening) : text.index(closing, len(opening))]
+
+
+NONE, TEMPLATE = "none", "template"
+
+
+def check_system(system: object) -> None:
+    """Raise ModelError unless `system` is a value of the option: none, template or a text."""
+    if system is None or (isinstance(system, str) and system.strip()):
+        return
+    raise ModelError("option 'system' is none, template or a text", do="write: system: none")

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from greaves.base.errors import ModelError, RecipeError
 from greaves.base.records import MODES, Mode
 from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
+from greaves.models.points import OUTSIDE, Inside, Point
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,16 @@ class Unanswered(ModelError):  # noqa: N818 - named for what the samples are
 class LALM(ABC):
     """A large audio language model.
 
+    A black box implements `render` and `respond`; a model whose weights are at hand also implements
+    what is refused here.
+
     Attributes:
         name: name in recipes and tables, e.g. "pocket".
         revision: revision of the weights, as the hub or the maker calls it.
         fingerprint: hash of weights, configuration, processor, dtype and kind of device; part of
             every response's key.
         white_box: weights and hidden states are at hand; methods that need them refuse others.
+        points: where parts of a defence can act on it (see `greaves.models.points`).
         modes: in which it can be asked; tasks in others are not asked, and tables say N/A.
         takes_address: recipes name it `NAME:ADDRESS`, and its loader gets the address first.
     """
@@ -64,13 +70,14 @@ class LALM(ABC):
     name: str
     revision: str
     fingerprint: str
-    white_box: ClassVar[bool] = False
-    modes: ClassVar[frozenset[Mode]] = frozenset(MODES)
+    white_box: bool = False
+    points: frozenset[Point] = OUTSIDE
+    modes: frozenset[Mode] = frozenset(MODES)
     takes_address: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, conversation: Conversation) -> str:
-        """The exact prompt text the model reads, audio placeholders included."""
+        """The exact prompt text that the model reads, audio placeholders included."""
 
     @abstractmethod
     def respond(
@@ -97,10 +104,35 @@ class LALM(ABC):
         """
 
     def usage(self) -> Usage | None:
-        """What has been spent so far; None for a model that costs nothing by request."""
+        """What has been spent so far; None for a model that costs nothing per request."""
         return None
 
-    @abstractmethod
+    @property
+    def innermost(self) -> LALM:
+        """The model itself, without the parts that are put around it."""
+        return self
+
+    def as_asked(self, conversation: Conversation) -> Conversation:
+        """The turn as the innermost model gets it, after everything that is put around it."""
+        return conversation
+
+    @property
+    def changes_answers(self) -> bool:
+        """Whether a part that is put around the model changes its drafts."""
+        return False
+
+    def keep_features(self, folder: Path) -> None:
+        """Keep features of clips in `folder`, which is this model's alone; a black box has none."""
+        return
+
+    def changed(self, inside: Inside) -> AbstractContextManager[None]:
+        """Change the model inside; leaving the context restores it exactly.
+
+        Raises:
+            ModelError: the model is a black box, or the change does not fit it.
+        """
+        raise self._black_box("weights")
+
     def representations(
         self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
     ) -> Tensor:
@@ -113,66 +145,14 @@ class LALM(ABC):
         Returns:
             [batch, layers, hidden_size] in float32; the last layer's is taken after the final norm,
             which is what the output head reads to predict the first response token.
-        """
-
-    @property
-    @abstractmethod
-    def decoder_layers(self) -> int:
-        """Number of the language model's layers."""
-
-    @property
-    @abstractmethod
-    def refusal_token_id(self) -> int:
-        """Id of the refusal token "I" (RRS, section 4), looked up in the tokenizer."""
-
-    @abstractmethod
-    def output_row(self, token_id: int) -> Tensor:
-        """Row of the output head for `token_id`, [hidden_size] in float32: w_I for the refusal
-        token."""
-
-    @abstractmethod
-    def attach_adapter(self, folder: str) -> AbstractContextManager[None]:
-        """Put a saved LoRA adapter on the language model; leaving the context takes it off."""
-
-    def attach_merged_adapter(self, folder: str) -> AbstractContextManager[None]:
-        """Add a saved LoRA adapter to the weights; leaving the context puts the old ones back.
 
         Raises:
-            ModelError: the family does not offer it.
+            ModelError: the model is a black box.
         """
-        raise ModelError(f"{self.name} takes no adapter into its weights")
-
-    @abstractmethod
-    def attach_system_prompt(self, text: str) -> AbstractContextManager[None]:
-        """Put `text` into the system turn of every conversation until the context is left."""
-
-    def attach_prompt_suffix(self, text: str) -> AbstractContextManager[None]:
-        """Put `text` after the user's text of every conversation until the context is left.
-
-        Raises:
-            ModelError: the family does not offer it.
-        """
-        raise ModelError(f"{self.name} takes no instruction after the user's text")
-
-    def attach_steering(
-        self, vectors: Mapping[int, Tensor], alpha: float
-    ) -> AbstractContextManager[None]:
-        """Add alpha * v_l to the last position of every forward pass until the context is left.
-
-        Steered are the last prompt position and every response token, once each and for good: what
-        later tokens attend to is steered too. Prompt positions before the last are not.
-
-        Args:
-            vectors: decoder layer l, counted from 1 -> v_l, [hidden_size], added to its output.
-            alpha: strength.
-
-        Raises:
-            ModelError: the model is a black box, or the vectors are not for a model of its size.
-        """
-        raise ModelError(f"{self.name} cannot be steered: its hidden states are not at hand")
+        raise self._black_box("hidden states")
 
     def layer_outputs(self, *forms: Sequence[Conversation]) -> Tensor:
-        """What every decoder layer puts out at the last prompt position, before any final norm.
+        """The output of every decoder layer at the last prompt position, before any final norm.
 
         This is where steering adds its vectors; `representations` differs in the last layer.
 
@@ -185,7 +165,32 @@ class LALM(ABC):
         Raises:
             ModelError: the model is a black box.
         """
-        raise ModelError(f"{self.name} cannot be read: its hidden states are not at hand")
+        raise self._black_box("hidden states")
+
+    @property
+    def decoder_layers(self) -> int:
+        """Number of the language model's layers. Raises ModelError for a black box."""
+        raise self._black_box("layers")
+
+    @property
+    def refusal_token_id(self) -> int:
+        """Id of the refusal token "I" (RRS, section 4), looked up in the tokenizer.
+
+        Raises:
+            ModelError: the model is a black box, or "I" is not one token of it.
+        """
+        raise self._black_box("tokenizer")
+
+    def output_row(self, token_id: int) -> Tensor:
+        """Row of the output head for `token_id`, [hidden_size] in float32: w_I for the refusal
+        token. Raises ModelError for a black box."""
+        raise self._black_box("output head")
+
+    def _black_box(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self.name} is a black box: its {what} cannot be reached",
+            do="load the model itself where a method needs its weights",
+        )
 
 
 MODELS: Registry[Callable[..., LALM]] = registry("model")

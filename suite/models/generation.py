@@ -1,4 +1,4 @@
-"""Responses: one prefill a conversation, shared by all its samples."""
+"""Responses: one prefill per conversation, shared by all its samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transformers import (
 from greaves.base.conversation import Conversation, Sampling
 from greaves.models.batches import Batch
 from greaves.models.contract import Generated
-from greaves.models.last_position import Steering
+from greaves.models.last_position import LayerChanges
 from greaves.models.sampling import SeededGumbel
 from greaves.models.spoken_prompts import SpokenPrompts
 
@@ -27,9 +27,8 @@ class Generation(SpokenPrompts):
     """The half of a LALM in transformers that answers."""
 
     @cached_property
-    def _steering(self) -> Steering:
-        size = self.network.config.get_text_config().hidden_size
-        return Steering(self.network.get_decoder().layers, size)
+    def _layers(self) -> LayerChanges:
+        return LayerChanges(self.network.get_decoder().layers, self.hidden_size)
 
     @torch.no_grad()
     def respond(
@@ -38,7 +37,6 @@ class Generation(SpokenPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """One prefill a conversation, shared by all its samples."""
         batch, stops = self.batch(conversations), self._stops()
         output = self.continued(batch, sampling, seeds)
         read: list[int] = batch.mask.sum(dim=1).tolist()
@@ -60,7 +58,7 @@ class Generation(SpokenPrompts):
         seeds: Sequence[Sequence[int]],
         stopping: StoppingCriteriaList | None = None,
     ) -> Tensor:
-        """What follows each row of a batch, once a seed.
+        """Continues each row of a batch once per seed.
 
         Args:
             batch: prompts, one or more positions each.
@@ -74,7 +72,7 @@ class Generation(SpokenPrompts):
         cache = DynamicCache(config=self.network.config.get_text_config())
         length = batch.ids.shape[1]
         if length > 1:
-            with self._steering.off():  # the last prompt position is the first that is steered
+            with self._layers.off():  # the last prompt position is the first that is changed
                 self.network.get_decoder()(
                     **batch.inputs(end=length - 1), past_key_values=cache, use_cache=True
                 )
@@ -94,9 +92,9 @@ class Generation(SpokenPrompts):
         )
         return output[:, length:]
 
-    def steered_at(self, positions: Tensor) -> AbstractContextManager[None]:
-        """Steer these positions of a forward pass, [batch, length] bool, instead of the last."""
-        return self._steering.at(positions)
+    def generated_from(self, positions: Tensor) -> AbstractContextManager[None]:
+        """Let parts act on these positions, [batch, length] bool, instead of the last one."""
+        return self._layers.at(positions)
 
     def _stops(self) -> set[int]:
         ids = self.network.generation_config.eos_token_id

@@ -7,7 +7,9 @@ train it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +20,7 @@ from greaves.base.errors import DataError, ModelError
 from greaves.data.speech.clips import clip_hash, load_clip
 from greaves.models.contract import LALM
 from greaves.models.feature_cache import FeatureCache
+from greaves.models.points import TensorChange
 
 
 class _DecoderReached(Exception):  # noqa: N818 - carries a value out of a forward pass
@@ -55,6 +58,7 @@ class Hearing(LALM):
         self.tokenizer.padding_side = "left"
         self.feature_cache: FeatureCache | None = None
         self._features: dict[str, Tensor] = {}
+        self._feature_changes: tuple[TensorChange, ...] = ()
 
     # -- what a family may say otherwise ---------------------------------------------------------
 
@@ -106,6 +110,12 @@ class Hearing(LALM):
         return token
 
     @property
+    def hidden_size(self) -> int:
+        """Of the language model's hidden states."""
+        size: int = self.network.config.get_text_config().hidden_size
+        return size
+
+    @property
     def device(self) -> torch.device:
         """Where the language model's weights are."""
         device: torch.device = self.network.get_input_embeddings().weight.device
@@ -129,8 +139,9 @@ class Hearing(LALM):
                 if kept is not None:
                     self._features[key] = kept.to(self.device)
         todo = [(key, clip) for key, clip in by_key.items() if key not in self._features]
-        for start in range(0, len(todo), self.feature_batch):
-            part = todo[start : start + self.feature_batch]
+        size = 1 if self._feature_changes else self.feature_batch
+        for start in range(0, len(todo), size):
+            part = todo[start : start + size]
             waves = [self._wave(clip) for _, clip in part]
             for (key, clip), rows in zip(part, self._encode(waves), strict=True):
                 if not len(rows):
@@ -139,6 +150,24 @@ class Hearing(LALM):
                 if self.feature_cache is not None:
                     self.feature_cache.put(key, rows)
         return [self._features[key] for key in keys]
+
+    def keep_features(self, folder: Path) -> None:
+        self.feature_cache = FeatureCache(folder)
+
+    @contextmanager
+    def features_changed(self, change: TensorChange) -> Iterator[None]:
+        """Change what the audio tower gets until the context is left.
+
+        Args:
+            change: of one clip's features, [1, ...] as the family shapes them, to the same shape.
+        """
+        before = self._features, self.feature_cache, self._feature_changes
+        self._features, self.feature_cache = {}, None
+        self._feature_changes = (*self._feature_changes, change)
+        try:
+            yield
+        finally:
+            self._features, self.feature_cache, self._feature_changes = before
 
     def _wave(self, clip: str) -> Any:
         rate, longest = self.processor.feature_extractor.sampling_rate, self.longest_clip
@@ -155,6 +184,15 @@ class Hearing(LALM):
     def _encode(self, waves: list[Any]) -> list[Tensor]:
         """Run the network up to its decoder and read the embeddings at the audio positions."""
         inputs = {key: value.to(self.device) for key, value in self.audio_inputs(waves).items()}
+        for change in self._feature_changes:
+            name = next(key for key in inputs if key.endswith("input_features"))
+            made = change(inputs[name])
+            if made.shape != inputs[name].shape:
+                raise ModelError(
+                    f"a part turns features {[*inputs[name].shape]} into {[*made.shape]}",
+                    do="keep their shape",
+                )
+            inputs[name] = made.to(inputs[name])
         audio = inputs["input_ids"] == self.audio_token_id
 
         def stop(embeds: Tensor) -> None:

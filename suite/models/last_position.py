@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from greaves.base.errors import ModelError
+from greaves.models.points import TensorChange
 
 
 @dataclass
-class Steering:
-    """Adds vectors to the last position of decoder layers, at every forward pass until detached.
+class LayerChanges:
+    """Changes of what decoder layers put out where they are generated from, until detached.
 
     Attributes:
         layers: the model's decoder layers.
         hidden_size: of the model.
         paused: while true, forward passes are left alone.
+        positions: [batch, length] true where outputs are changed; None for the last position.
     """
 
     layers: Sequence[nn.Module]
@@ -33,47 +35,43 @@ class Steering:
     positions: Tensor | None = field(default=None, init=False)
 
     @contextmanager
-    def attached(self, vectors: Mapping[int, Tensor], alpha: float) -> Iterator[None]:
-        """Add alpha * v_l to the output of every layer l until the context is left.
+    def changed(self, changes: Mapping[int, TensorChange]) -> Iterator[None]:
+        """Change the output of every layer named until the context is left.
 
         Args:
-            vectors: layer, counted from 1 -> v_l, [hidden_size].
-            alpha: their strength.
+            changes: layer, counted from 1 -> change of [rows, hidden_size]. Each is tried first.
 
         Raises:
-            ModelError: the model has no such layer, or is of another size.
+            ModelError: the model has no such layer, or the change gives another shape.
         """
         with ExitStack() as stack:
-            for number, vector in vectors.items():
+            for number, change in changes.items():
                 if not 1 <= number <= len(self.layers):
                     raise ModelError(
-                        f"a vector steers layer {number}, the model has {len(self.layers)}",
-                        do="use vectors that were made for this model",
-                    )
-                if vector.shape != (self.hidden_size,):
-                    raise ModelError(
-                        f"a steering vector is {[*vector.shape]}, the model's hidden states"
-                        f" [{self.hidden_size}]",
-                        do="use vectors that were made for this model",
+                        f"layer {number} is to be changed, the model has {len(self.layers)}",
+                        do="use a part that was made for this model",
                     )
                 layer = self.layers[number - 1]
                 weight = next(layer.parameters())
-                step = (alpha * vector.float()).to(weight.device)
-                handle = layer.register_forward_hook(self._adder(step))
-                stack.callback(handle.remove)
+                probe = torch.zeros(2, self.hidden_size, dtype=weight.dtype, device=weight.device)
+                if (shape := change(probe).shape) != probe.shape:
+                    raise ModelError(
+                        f"the change of layer {number} turns {[*probe.shape]} into {[*shape]}",
+                        do="keep the shape of hidden states",
+                    )
+                stack.callback(layer.register_forward_hook(self._hook(change)).remove)
             yield
 
-    def _adder(self, step: Tensor) -> Any:
-        def add(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+    def _hook(self, change: TensorChange) -> Any:
+        def apply(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+            hidden = _hidden(output)  # changed in place: a copy of all positions would cost time
             if self.positions is not None:
-                hidden = _hidden(output)
-                hidden.add_(self.positions[..., None].to(hidden.dtype) * step)
-            elif not self.paused:  # in place: a copy of all positions would cost time
-                hidden = _hidden(output)
-                last = hidden if hidden.shape[1] == 1 else hidden[:, -1]  # decoding needs no view
-                last.add_(step)
+                hidden[self.positions] = change(hidden[self.positions]).to(hidden.dtype)
+            elif not self.paused:
+                last = hidden[:, -1]
+                last.copy_(change(last))
 
-        return add
+        return apply
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -86,7 +84,7 @@ class Steering:
 
     @contextmanager
     def at(self, positions: Tensor) -> Iterator[None]:
-        """Steer these positions of every forward pass, not the last, until the context is left.
+        """Change these positions of every forward pass, not the last, until the context is left.
 
         Args:
             positions: [batch, length] true where a token is said, or the last one before it.
@@ -100,7 +98,7 @@ class Steering:
 
 @contextmanager
 def recorded(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect what every layer puts out at the last position of one forward pass.
+    """Collects the output of every layer at the last position of one forward pass.
 
     Yields:
         A list that fills up, layer by layer, with [batch, hidden_size] in float32.

@@ -37,7 +37,7 @@ NOT_FETCHED = ("consolidated*", "original/*")
 """The same weights once more, as their makers' own code wants them."""
 
 
-def checkpoint(path: str | None, hub: str, revision: str | None = None) -> Path:
+def checkpoint(path: str | Path | None, hub: str, revision: str | None = None) -> Path:
     """The folder of a checkpoint.
 
     Args:
@@ -56,7 +56,7 @@ def checkpoint(path: str | None, hub: str, revision: str | None = None) -> Path:
         if revision is not None:
             raise ModelError(
                 f"revision {revision!r} is of the hub's {hub}, and a path is given too",
-                where=path,
+                where=str(path),
                 do="give one of them",
             )
         return Path(path)

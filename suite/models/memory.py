@@ -135,7 +135,9 @@ def _kept_per_token(config: Any) -> int:
 
 
 def family_of(target: Any) -> type[TransformersLALM] | None:
-    """The family that a registered loader says it returns; None if it says none."""
-    hint = inspect.get_annotations(target, eval_str=True).get("return")
+    """The family that a registered loader loads, or says that it returns; None if neither."""
+    hint = getattr(target, "family", None)
+    if hint is None:
+        hint = inspect.get_annotations(target, eval_str=True).get("return")
     is_family = isinstance(hint, type) and issubclass(hint, TransformersLALM)
     return hint if is_family else None

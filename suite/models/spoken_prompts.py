@@ -10,12 +10,16 @@ from torch import Tensor
 
 from greaves.base.conversation import Conversation
 from greaves.models.batches import Batch, Tokens
-from greaves.models.chat_text import chat_turns, without_default_system
+from greaves.models.chat_text import (
+    NONE,
+    chat_turns,
+    default_system,
+    without_default_system,
+)
 from greaves.models.hearing import Hearing
-from greaves.models.standing_prompts import StandingPrompts
 
 
-class SpokenPrompts(StandingPrompts, Hearing):
+class SpokenPrompts(Hearing):
     """The part of a LALM in transformers that puts text and speech into one sequence."""
 
     end_of_turn: ClassVar[str]
@@ -25,16 +29,27 @@ class SpokenPrompts(StandingPrompts, Hearing):
     """What is around a system turn at the head of chat text, for templates that put in one of
     their own where none is given; None where they do not."""
 
+    default_system: ClassVar[str] = NONE
+    """The option `system` where none is given: "none", "template", or a text."""
+
+    system: str | None = None
+    """Text of the model's own system turn; None for no such turn."""
+
     # -- what a family may say otherwise ---------------------------------------------------------
 
     def render(self, conversation: Conversation) -> str:
-        """The checkpoint's own chat template; a system turn only where one is given."""
-        text: str = self.processor.apply_chat_template(
-            self.turns(conversation), add_generation_prompt=True, tokenize=False
-        )
+        """The checkpoint's own chat template; a system turn only where one is given or set."""
+        conversation = self.under_system(conversation)
+        text = self._templated(conversation)
         if conversation.system is None and self.system_marks is not None:
             text = without_default_system(text, *self.system_marks)
         return text + conversation.reply
+
+    def template_system(self) -> str | None:
+        """The system turn that the template puts in by itself; None where it puts in none."""
+        if self.system_marks is None:
+            return None
+        return default_system(self._templated(Conversation(text="")), *self.system_marks)
 
     def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation as the chat template takes it."""
@@ -51,6 +66,16 @@ class SpokenPrompts(StandingPrompts, Hearing):
 
     # -- the rest --------------------------------------------------------------------------------
 
+    def _templated(self, conversation: Conversation) -> str:
+        text: str = self.processor.apply_chat_template(
+            self.turns(conversation), add_generation_prompt=True, tokenize=False
+        )
+        return text
+
+    def under_system(self, conversation: Conversation) -> Conversation:
+        """The turn under the model's own system turn; the conversation's system comes after it."""
+        return conversation if self.system is None else conversation.after_system(self.system)
+
     def batch(self, conversations: Sequence[Conversation]) -> Batch:
         """Tokenise, pad on the left, and put the clips' features in place."""
         return self.embed(self.tokens(conversations))
@@ -64,13 +89,12 @@ class SpokenPrompts(StandingPrompts, Hearing):
             conversations: [batch] turns.
             replies: [batch] token ids that the assistant has said already; none if left out.
         """
-        conversations = [self._under_prompts(item) for item in conversations]
         spoken = [item.clip for item in conversations if item.clip is not None]
         features = iter(self.features(spoken))
         rows: list[list[int]] = []
         audio: list[Tensor] = []
         for item, reply in zip(conversations, replies or [()] * len(conversations), strict=True):
-            row = self._tokens(self.render(item), item)
+            row = self._tokens(self.render(item), self.under_system(item))
             if item.clip is not None:
                 audio.append(next(features))
                 place = row.index(self.audio_token_id)
@@ -80,8 +104,7 @@ class SpokenPrompts(StandingPrompts, Hearing):
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-        size = self.network.config.get_text_config().hidden_size
-        joined = torch.cat(audio) if audio else torch.zeros(0, size)
+        joined = torch.cat(audio) if audio else torch.zeros(0, self.hidden_size)
         return Tokens(ids.to(self.device), mask.to(self.device), joined.to(self.device))
 
     def embed(self, tokens: Tokens) -> Batch:

@@ -69,7 +69,7 @@ def _last_states(
     length = batch.ids.shape[1]
     ends = torch.tensor(spans, device=model.device)
     spoken = torch.arange(length, device=model.device) >= length - ends[:, None]
-    with model.steered_at(spoken):
+    with model.generated_from(spoken):
         out = model.network.get_decoder()(**batch.inputs(), use_cache=False)
     return [
         states[-min(span, len(row)) :]
@@ -90,8 +90,8 @@ def _batch(model: TransformersLALM, rows: Sequence[Sequence[int]]) -> Batch:
     length, pad = max(map(len, rows)), model.tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-    size = model.network.config.get_text_config().hidden_size
-    return model.embed(Tokens(*(one.to(model.device) for one in (ids, mask, torch.zeros(0, size)))))
+    audio = torch.zeros(0, model.hidden_size)
+    return model.embed(Tokens(*(one.to(model.device) for one in (ids, mask, audio))))
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ are hidden states, the output head, and what can be attached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,20 +20,27 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.records import content_hash
 from greaves.models.adapters import adapter_beside, adapter_merged
+from greaves.models.audio_text_processor import AudioTextProcessor, Heard
 from greaves.models.batches import Batch as Batch
 from greaves.models.batches import Tokens as Tokens
+from greaves.models.chat_text import NONE, TEMPLATE, check_system
+from greaves.models.contract import LALM, register_model
 from greaves.models.generation import Generation
 from greaves.models.last_position import recorded
 from greaves.models.loading import (
     available,
     check_files,
+    checkpoint,
     floating,
     one_line,
     pretrained,
     pretrained_network,
 )
 from greaves.models.loading import folder_fingerprint as folder_fingerprint
+from greaves.models.points import INSIDE, OUTSIDE, Inside
 from greaves.models.shared_prefix import last_outputs
+
+Family = TypeVar("Family", bound="TransformersLALM")
 
 
 class TransformersLALM(Generation):
@@ -43,6 +51,7 @@ class TransformersLALM(Generation):
     """
 
     white_box = True
+    points = OUTSIDE | INSIDE
 
     architecture: ClassVar[str]
     """The family's name in messages."""
@@ -67,20 +76,38 @@ class TransformersLALM(Generation):
 
     refusal_token: ClassVar[str] = "I"  # noqa: S105 - a token of the vocabulary
 
+    feature_extractor: ClassVar[Any] = None
+    """Class of transformers that makes features of waveforms, where the native processor wants
+    images too: `hear` then says how. None takes the native processor."""
+
     @classmethod
-    def load(cls, name: str, folder: Path, *, device: str | None, dtype: str) -> Self:
+    def from_checkpoint(
+        cls,
+        path: str | Path | None = None,
+        revision: str | None = None,
+        *,
+        name: str = "",
+        device: str | None = None,
+        dtype: str = "bfloat16",
+        system: str | None = None,
+    ) -> Self:
         """Load a checkpoint of this family.
 
         Args:
-            name: name in recipes and tables.
-            folder: see `greaves.models.loading.checkpoint`.
+            path: a local folder; None takes the family's repository on the hub.
+            revision: commit, tag or branch in that repository; None is its main branch.
+            name: name in recipes and tables. Default: that of the architecture.
             device: "cpu", "cuda", "cuda:1"; None takes the first GPU if there is one.
             dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
+            system: the model's own system turn: "none", "template" (what the chat template puts in
+                by itself, if anything), or a text; None takes the family's default.
 
         Raises:
-            ModelError: the folder is missing or holds something else, or there is no such device
-                or dtype.
+            ModelError: the folder is missing or holds something else, an option is wrong, or there
+                is no such device or dtype.
         """
+        check_system(system)
+        folder = cls.checkpoint_folder(path, revision)
         check_files(folder)
         number = floating(dtype)
         place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -91,13 +118,25 @@ class TransformersLALM(Generation):
                 if token not in processor.tokenizer.get_vocab():
                     raise ValueError(f"its tokenizer has no {token}")
         contents = cls._fingerprint_of(folder)
-        return cls(
-            name,
+        facts = {"folder": contents, "dtype": dtype, "device": place.type}
+        model = cls(
+            name or cls.architecture,
             network.to(place),
             processor,
-            fingerprint=content_hash({"folder": contents, "dtype": dtype, "device": place.type}),
+            fingerprint=content_hash(facts),
             revision=f"sha256:{contents[:12]}",
         )
+        model.system = {NONE: None, TEMPLATE: model.template_system()}.get(
+            system := system or cls.default_system, system
+        )
+        if model.system is not None:
+            model.fingerprint = content_hash({**facts, "system": model.system})
+        return model
+
+    @classmethod
+    def checkpoint_folder(cls, path: str | Path | None, revision: str | None) -> Path:
+        """The folder of a checkpoint, fetched from the hub if need be (see `checkpoint`)."""
+        return checkpoint(path, cls.hub, revision)
 
     @classmethod
     def _fingerprint_of(cls, folder: Path) -> str:
@@ -118,17 +157,19 @@ class TransformersLALM(Generation):
     @classmethod
     def read_processor(cls, folder: Path) -> Any:
         """The processor of a checkpoint folder; errors of transformers come through."""
-        return pretrained(AutoProcessor, folder)
+        if cls.feature_extractor is None:
+            return pretrained(AutoProcessor, folder)
+        return AudioTextProcessor.read(folder, cls.feature_extractor, cls.audio_token, cls.hear)
+
+    @staticmethod
+    def hear(extractor: Any, waves: Sequence[Any]) -> Heard:
+        """How the family listens, where `feature_extractor` is given (see `Heard`)."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def representations(
         self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
     ) -> Tensor:
-        """See `LALM.representations`.
-
-        Raises:
-            ModelError: layers before the last are wanted of a model that has no one state there.
-        """
         if layers is not None and not self.one_stream and set(layers) != {self.decoder_layers}:
             raise ModelError(f"{self.name} has no single hidden state before its last layer")
         decoder, last = self.network.get_decoder(), self.decoder_layers
@@ -142,38 +183,99 @@ class TransformersLALM(Generation):
 
     @torch.no_grad()
     def layer_outputs(self, *forms: Sequence[Conversation]) -> Tensor:
-        """See `LALM.layer_outputs`."""
+        if not self.one_stream:
+            raise ModelError(f"{self.name} cannot be read layer by layer: each has several streams")
         batches = [self.batch(conversations) for conversations in forms]
         return last_outputs(self.network.get_decoder(), batches)
 
     @property
     def decoder_layers(self) -> int:
-        """See `LALM.decoder_layers`."""
         return len(self.network.get_decoder().layers)
 
     @property
     def refusal_token_id(self) -> int:
-        """See `LALM.refusal_token_id`. Raises ModelError if "I" is not one token."""
         ids: list[int] = self.tokenizer(self.refusal_token, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
             raise ModelError(f"{self.name}: {self.refusal_token!r} is {len(ids)} tokens, not one")
         return ids[0]
 
     def output_row(self, token_id: int) -> Tensor:
-        """See `LALM.output_row`."""
         row: Tensor = self.network.get_output_embeddings().weight[token_id].detach().float()
         return row
 
-    def attach_adapter(self, folder: str) -> AbstractContextManager[None]:
-        """See `LALM.attach_adapter`."""
-        return adapter_beside(self.network, folder)
+    @contextmanager
+    def changed(self, inside: Inside) -> Iterator[None]:
+        with ExitStack() as stack:
+            if inside.adapter is not None:
+                put = adapter_merged if inside.merged else adapter_beside
+                stack.enter_context(put(self.network, str(inside.adapter)))
+            if inside.features is not None:
+                stack.enter_context(self.features_changed(inside.features))
+            if inside.layers:
+                stack.enter_context(self._layers.changed(inside.layers))
+            yield
 
-    def attach_merged_adapter(self, folder: str) -> AbstractContextManager[None]:
-        """See `LALM.attach_merged_adapter`. The very same tensors come back, bit for bit."""
-        return adapter_merged(self.network, folder)
 
-    def attach_steering(
-        self, vectors: Mapping[int, Tensor], alpha: float
-    ) -> AbstractContextManager[None]:
-        """See `LALM.attach_steering`."""
-        return self._steering.attached(vectors, alpha)
+class Loader(Generic[Family]):
+    """Loads checkpoints of a family; this is what recipes call, with a model's options."""
+
+    def __init__(self, family: type[Family], name: str) -> None:
+        self.family, self.name = family, name
+        self.white_box, self.points = family.white_box, family.points
+        self.__doc__, self.__module__ = family.__doc__, family.__module__
+        self.__qualname__ = family.__qualname__
+
+    def __call__(
+        self,
+        path: str | None = None,
+        revision: str | None = None,
+        name: str | None = None,
+        device: str | None = None,
+        dtype: str = "bfloat16",
+        system: str | None = None,
+    ) -> Family:
+        return self.family.from_checkpoint(
+            path, revision, name=name or self.name, device=device, dtype=dtype, system=system
+        )
+
+    def check(self, **options: Any) -> None:
+        """Raise ModelError for an option that there is not; nothing is loaded."""
+        taken = inspect.signature(self).parameters
+        for name in options:
+            if name not in taken:
+                raise ModelError(
+                    f"{self.name} takes no option {name!r}", do=f"it takes: {', '.join(taken)}"
+                )
+        check_system(options.get("system"))
+
+
+def register_family(name: str) -> Callable[[type[Family]], type[Family]]:
+    """Class decorator that registers a family's `Loader` as the model `name`."""
+
+    def decorate(family: type[Family]) -> type[Family]:
+        register_model(name)(Loader(family, name))
+        return family
+
+    return decorate
+
+
+def opened(model: LALM, refusal: str = "is a black box") -> TransformersLALM:
+    """The model under everything that is put around it, its network at hand.
+
+    Args:
+        model: any.
+        refusal: what to say of a black box after its name.
+
+    Raises:
+        ModelError: it is a black box.
+    """
+    found = opened_or_none(model)
+    if found is None:
+        raise ModelError(f"{model.name} {refusal}")
+    return found
+
+
+def opened_or_none(model: LALM) -> TransformersLALM | None:
+    """The same, or None for a black box."""
+    inner = model.innermost
+    return inner if isinstance(inner, TransformersLALM) else None

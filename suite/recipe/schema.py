@@ -13,7 +13,6 @@ from greaves.align.training.spec import TrainingSpec
 from greaves.answer.text_tasks import TextTaskSpec
 from greaves.base.conversation import Sampling
 from greaves.judge.judging import JudgeSpec
-from greaves.recipe.resources import Resources
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 """Names of recipes, models and methods: they become folders."""
@@ -23,6 +22,22 @@ MAX_NAME = 80
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(_Strict):
+    """What a model needs on a cluster; what is left out is found out (see `needs_of`).
+
+    Attributes:
+        gpus: GPUs that one of its cells asks for; a share such as 0.5 lets two cells share one.
+        cpus: CPU cores.
+        memory_gb: main memory, in GB.
+        at_once: cells of this model that run at the same time, such as for a server with limits.
+    """
+
+    gpus: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cpus: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    memory_gb: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    at_once: int | None = Field(default=None, ge=1)
 
 
 class ModelSpec(_Strict):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from greaves.align.composition import find_method
 from greaves.align.method import AlignmentMethod
+from greaves.align.part import check_points
 from greaves.align.stress.catalogue import STRESSES
 from greaves.align.stress.contract import Stress
 from greaves.answer.text_tasks import TextTaskSpec, text_task_index
-from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError
+from greaves.base.errors import DataError, GreavesError, RecipeError
 from greaves.base.records import VANILLA
 from greaves.base.yaml_lines import explained, place
 from greaves.data.task import TASKS, Task
@@ -24,6 +26,11 @@ from greaves.judge.judging import make_judge
 from greaves.models.contract import MODELS
 from greaves.recipe.plan import Cell, Plan
 from greaves.recipe.schema import MAX_NAME, NAME, MethodSpec, ModelSpec, Recipe
+
+F = TypeVar("F", bound=BaseModel)
+T = TypeVar("T")
+Place: TypeAlias = tuple[str | int, ...]
+"""Where in a recipe something stands, such as ("methods", 1, "config")."""
 
 
 def check_recipe(path: Path, node: Any, recipe: Recipe) -> Plan:
@@ -89,7 +96,7 @@ class _Checker:
             self._text_task(text_task, ("text_tasks", index))
         self._unique([*recipe.tasks, *(spec.shown for spec in recipe.text_tasks)], "text_tasks")
         aligners = [
-            (self._aligner(index, spec), self._stresses(index, spec))
+            (self._aligner(index, spec), [self._stress(index, one) for one in spec.stressed()])
             for index, spec in enumerate(recipe.methods)
         ]
         self._plain(recipe, ())
@@ -124,17 +131,8 @@ class _Checker:
         self._name(spec.shown, (*where, "name"))
         self._plain(spec, (*where, "config"))
         method: type[AlignmentMethod[Any]] = self._known(find_method, spec.method, where)
-        kind = method.requires.data
-        if kind is not None and kind not in self.recipe.alignment_data:
-            self._fail(f"method {spec.method!r} needs alignment_data.{kind}", where)
-        try:
-            return method(method.Config.model_validate(spec.config))
-        except ValidationError as error:
-            config = (*where, "config")
-            raise explained(self.path, self.node, error, method.Config, config) from None
-
-    def _stresses(self, index: int, spec: MethodSpec) -> list[Stress[Any]]:
-        return [self._stress(index, stressed) for stressed in spec.stressed()]
+        self._needs(f"method {spec.method!r}", method.requires.data, where)
+        return method(self._config(method.Config, spec, (*where, "config")))
 
     def _stress(self, index: int, spec: MethodSpec) -> Stress[Any]:
         name, known = spec.method, STRESSES
@@ -143,22 +141,32 @@ class _Checker:
             self._fail(f"unknown stress {name!r}", where, f"known: {', '.join(known)}")
         if len(spec.shown) > MAX_NAME:
             self._fail(f"{spec.shown!r} is too long a name", where, "give the method a shorter one")
-        try:
-            stress = known[name](known[name].Config.model_validate(spec.config))
-        except ValidationError as error:
-            raise explained(self.path, self.node, error, known[name].Config, where) from None
+        stress = known[name](self._config(known[name].Config, spec, where))
         for kind in (stress.requires.data, stress.reference):
-            if kind and kind not in self.recipe.alignment_data:
-                self._fail(f"stress {name!r} needs alignment_data.{kind}", where)
+            self._needs(f"stress {name!r}", kind, where)
         return stress
 
-    def _known(self, find: Callable[[str], Any], name: str, where: tuple[str | int, ...]) -> Any:
+    def _config(self, form: type[F], spec: MethodSpec, where: Place) -> F:
         try:
+            return form.model_validate(spec.config)
+        except ValidationError as error:
+            raise explained(self.path, self.node, error, form, where) from None
+
+    def _needs(self, who: str, kind: str | None, where: Place) -> None:
+        if kind and kind not in self.recipe.alignment_data:
+            self._fail(f"{who} needs alignment_data.{kind}", where)
+
+    def _known(self, find: Callable[[str], T], name: str, where: Place) -> T:
+        with self._told_at(where):
             return find(name)
-        except RegistryError as error:
-            raise RecipeError(
-                error.what, where=place(self.path, self.node, where), do=error.do
-            ) from None
+
+    @contextmanager
+    def _told_at(self, where: Place) -> Iterator[None]:
+        """Turns an error in the block into one that says where in the recipe its cause stands."""
+        try:
+            yield
+        except GreavesError as error:
+            self._fail(error.what, where, error.do)
 
     @staticmethod
     def _meets(model: ModelSpec, spec: MethodSpec) -> bool:
@@ -169,32 +177,27 @@ class _Checker:
         for name in spec.models:
             if name not in known:
                 self._fail(
-                    f"method {spec.shown!r} is for model {name!r}, which the recipe has not",
+                    f"method {spec.shown!r} is for model {name!r}, which is not in the recipe",
                     ("methods", index, "models"),
                     f"it has: {', '.join(known)}",
                 )
 
-    def _options(self, model: ModelSpec, where: tuple[str | int, ...]) -> None:
+    def _options(self, model: ModelSpec, where: Place) -> None:
         """Let a model that can say what is wrong with its options say so before it is loaded."""
         check = getattr(_target(model), "check", None)
         if check is None:
             return
         address = getattr(MODELS.get(model.model), "args", ())
         try:
-            check(*address, **model.options)
-        except GreavesError as error:
-            self._fail(error.what, where, error.do)
+            with self._told_at(where):
+                check(*address, **model.options)
         except TypeError as error:
             self._fail(str(error), where)
 
-    def _judge(
-        self, benchmark: str, tasks: Sequence[type[Task]], where: tuple[str | int, ...]
-    ) -> None:
+    def _judge(self, benchmark: str, tasks: Sequence[type[Task]], where: Place) -> None:
         """Make the judge, which asks and loads nothing yet, and see what it can judge."""
-        try:
+        with self._told_at(where):
             judge = make_judge(self.recipe.benchmarks[benchmark].judge)
-        except GreavesError as error:
-            self._fail(error.what, where, error.do)
         for task in tasks:
             if task.benchmark == benchmark and task.kind not in judge.kinds:
                 self._fail(
@@ -203,23 +206,28 @@ class _Checker:
                     "choose another: greaves judges",
                 )
 
-    def _white_box(self, model: ModelSpec, where: tuple[str | int, ...]) -> None:
-        """Refuse methods that look inside a model that is known to be a black box."""
-        if _may_be_white_box(model):
-            return
+    def _white_box(self, model: ModelSpec, where: Place) -> None:
+        """Refuse methods that need what a model is known not to offer: weights, or a point."""
+        black_box = not _may_be_white_box(model)
+        offered = getattr(_target(model), "points", None)
         for spec in self.recipe.methods:
             if not self._meets(model, spec):
                 continue
             needs = self._known(find_method, spec.method, ("methods",)).requires
-            if needs.weights or needs.gradients:
+            if black_box and (needs.weights or needs.gradients):
                 self._fail(
                     f"method {spec.shown!r} needs the weights of {model.shown!r},"
                     " which is a black box",
                     where,
                     "take the method or the model out of the recipe",
                 )
+            if offered is not None:
+                try:
+                    check_points(model.shown, offered, f"method {spec.shown!r}", needs.acts_on)
+                except GreavesError as error:
+                    self._fail(error.what, where, error.do)
 
-    def _text_task(self, spec: TextTaskSpec, where: tuple[str | int, ...]) -> None:
+    def _text_task(self, spec: TextTaskSpec, where: Place) -> None:
         """Look a text task up, and refuse log-likelihoods of what is known to be a black box."""
         folder = self.path.parent / spec.include_path if spec.include_path else None
         self._known(lambda name: text_task_index(folder).check(name), spec.task, where)
@@ -244,7 +252,7 @@ class _Checker:
             if value is not None and value in values[:index]:
                 self._fail(f"{value!r} occurs twice", (field, index), do)
 
-    def _name(self, name: str, where: tuple[str | int, ...]) -> None:
+    def _name(self, name: str, where: Place) -> None:
         if len(name) > MAX_NAME or not re.fullmatch(NAME, name):
             self._fail(
                 f"{name[:MAX_NAME]!r} cannot be the name of a folder",
@@ -252,18 +260,18 @@ class _Checker:
                 f"give it a `name` of at most {MAX_NAME} letters, digits, '.', '_', '+' and '-'",
             )
 
-    def _plain(self, spec: BaseModel, where: tuple[str | int, ...]) -> None:
+    def _plain(self, spec: BaseModel, where: Place) -> None:
         try:
             json.dumps(spec.model_dump(mode="json"), ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             self._fail(f"holds what cannot be written as JSON ({error})", where, "use plain values")
 
-    def _folder(self, find: Callable[[Any], Path], name: Any, where: tuple[str | int, ...]) -> None:
+    def _folder(self, find: Callable[[Any], Path], name: Any, where: Place) -> None:
         try:
             find(name)
         except DataError as error:
             do = "give a folder, relative to the recipe, or 'pocket'"
             self._fail(f"{error.what}: {error.where}", where, do)
 
-    def _fail(self, what: str, where: tuple[str | int, ...], do: str = "") -> NoReturn:
+    def _fail(self, what: str, where: Place, do: str = "") -> NoReturn:
         raise RecipeError(what, where=place(self.path, self.node, where), do=do)

@@ -55,7 +55,7 @@ def align_in_processes(cell: Cell, materials: Materials, run_folder: Path, steps
 
     Raises:
         GreavesError: what one of them found wrong.
-        TrainingError: one of them ended without a word (killed, or out of memory).
+        TrainingError: one of them ended without an error message (killed, or out of memory).
     """
     plan = materials.plan
     count = local_processes(plan.recipe.training)

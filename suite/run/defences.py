@@ -10,12 +10,12 @@ from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, RunContext
 from greaves.align.training.processes import rank, wait
 from greaves.align.training.spec import TrainingSpec
-from greaves.base.disk_room import room_for
 from greaves.base.errors import DataError
 from greaves.base.machine import versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import RunFolder
+from greaves.base.store import room_for
 from greaves.recipe.reading import Cell
 from greaves.run.loaded import Materials
 
@@ -73,27 +73,24 @@ class Defences:
         Raises:
             StoreError: there is no room for checkpoints or for the defence.
         """
+        from greaves.align.training.fine_tuning import kept_epochs  # imports Trainer: seconds
+
         place = self.place(cell)
         work = place.with_name(f"{place.name}.work")
         with room_for(work):
-            self._make(cell, place, work)
-
-    def _make(self, cell: Cell, place: Path, work: Path) -> None:
-        from greaves.align.training.fine_tuning import kept_epochs  # imports Trainer: seconds
-
-        work.mkdir(parents=True, exist_ok=True)
-        context = RunContext(
-            work,
-            cell.seed,
-            lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
-            self._training(cell),
-        )
-        defence = self._made(cell, context)
-        if rank() == 0:
-            provenance = {**self._request(cell), "versions": versions()}
-            defence.save(place, provenance, kept_epochs(work))
-            shutil.rmtree(work)
-        wait()
+            work.mkdir(parents=True, exist_ok=True)
+            context = RunContext(
+                work,
+                cell.seed,
+                lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
+                self._training(cell),
+            )
+            defence = self._made(cell, context)
+            if rank() == 0:
+                provenance = {**self._request(cell), "versions": versions()}
+                defence.save(place, provenance, kept_epochs(work))
+                shutil.rmtree(work)
+            wait()
         self.forget(cell)
 
     def place(self, cell: Cell) -> Path:

@@ -9,8 +9,6 @@ from greaves.align.method import DataKind
 from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM, load_model
-from greaves.models.feature_cache import FeatureCache
-from greaves.models.transformers_lalm import TransformersLALM
 from greaves.recipe.reading import Cell, Plan
 
 
@@ -44,8 +42,7 @@ class Materials:
             model = load_model(cell.model.model, cell.model.options)
             model.name = name
             self._check_white_box(model, cell)
-            if isinstance(model, TransformersLALM):
-                model.feature_cache = FeatureCache(self.features / model.fingerprint[:16])
+            model.keep_features(self.features / model.fingerprint[:16])
             self._models = {name: model}
         return self._models[name]
 

@@ -70,10 +70,14 @@ def test_blanks_around_the_joint_do_not_matter_and_each_method_takes_its_own_con
 
 def test_requirements_are_those_of_all_and_the_version_names_each() -> None:
     steered, trained = find_method("system-prompt + sarsteer"), find_method("system-prompt + rrs")
-    assert steered.requires == Requirements(data="mirror", weights=True)
+    assert steered.requires == Requirements(
+        data="mirror", weights=True, points=frozenset({"conversation", "layers"})
+    )
     assert trained.requires.gradients
     assert trained.requires.data == "mirror"
-    assert find_method("system-prompt + fsd-style").requires == Requirements()
+    assert find_method("system-prompt + fsd-style").requires == Requirements(
+        points=frozenset({"conversation"})
+    )
     rrs = METHODS.get("rrs")
     assert trained.version == f"{METHODS.get('system-prompt').version}+{rrs.version}"
 
@@ -147,16 +151,16 @@ def test_methods_are_aligned_on_the_vanilla_model_and_their_parts_put_on_togethe
     defence.save(tmp_path / "saved", {})
     loaded = Defence.load(tmp_path / "saved")
     assert loaded.hash == defence.hash
-    with loaded.attached(pocket):
-        together = pocket.representations(turns)
+    with loaded.attached(pocket) as defended:
+        together = defended.representations(turns)
         with pytest.raises(AssertionError):
             torch.testing.assert_close(together, before)
     with (
         defence.parts[0].attached(pocket),
-        defence.parts[1].attached(pocket),
-        defence.parts[2].attached(pocket),
+        defence.parts[1].attached(pocket) as prompted,
+        defence.parts[2].attached(prompted) as steered,
     ):
-        assert torch.equal(pocket.representations(turns), together)
+        assert torch.equal(steered.representations(turns), together)
     assert torch.equal(pocket.representations(turns), before)
     trained = len(steps)
     assert aligner.align(pocket, data, context).hash == defence.hash

@@ -15,7 +15,6 @@ from greaves.answer.answering import answer, write_questions
 from greaves.answer.asking import Said, ask, samples_of
 from greaves.answer.keys import Speaker
 from greaves.base.conversation import Conversation, Sampling
-from greaves.base.errors import ModelError
 from greaves.base.progress import Steps
 from greaves.base.records import Cost, Question, Response
 from greaves.base.run_folder import CellFolder
@@ -27,7 +26,6 @@ class Recorder(LALM):
     """A black box that repeats its prompt, keeps what it was asked, and never answers `silent`."""
 
     name, revision, fingerprint = "recorder", "1", "recorder"
-    decoder_layers = refusal_token_id = 0
 
     def __init__(self, silent: str = "") -> None:
         self.silent = silent
@@ -50,11 +48,6 @@ class Recorder(LALM):
         if any(text is None for own in answers for text in own):
             raise Unanswered("no answer", answers)
         return answers
-
-    def representations(self, conversations: Any, layers: Any = None) -> Any:
-        raise ModelError("a black box")
-
-    output_row = attach_adapter = attach_system_prompt = representations  # type: ignore[assignment]
 
 
 def questions(*prompts: str) -> list[Question]:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,23 +10,23 @@ from typing import Any
 import pytest
 import yaml
 from small_folders import copy_questions
+from warm import start_script
 
 from greaves.data.task import TASKS
 
 YAML_FOLDER = Path(__file__).parents[2] / "tasks" / "lm_eval_yaml"
-BIN = Path(sys.executable).parent
 
 CALLS: dict[str, list[object]] = {
     "a model of lm-eval's own": [
-        *(BIN / "lm_eval", "run", "--model", "dummy"),
+        *("lm_eval", "run", "--model", "dummy"),
         *("--tasks", "aiah-text-only", "--include_path", YAML_FOLDER),
     ],
     "lm_eval, a YAML by path": [
-        *(BIN / "lm_eval", "run", "--model", "greaves", "--model_args", "model=pocket"),
+        *("lm_eval", "run", "--model", "greaves", "--model_args", "model=pocket"),
         *("--tasks", YAML_FOLDER / "aiah_audio_text.yaml"),
     ],
     "greaves lm-eval, tasks by name": [
-        *(BIN / "greaves", "lm-eval", "run", "--model", "greaves", "--model_args", "model=pocket"),
+        *("greaves", "lm-eval", "run", "--model", "greaves", "--model_args", "model=pocket"),
         *("--tasks", "aiah-audio-text,aiah-over-rejection", "--include_path", YAML_FOLDER),
     ],
 }
@@ -70,25 +67,21 @@ class Outcome:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     """The three calls, run at once."""
     folder = tmp_path_factory.mktemp("lm-eval")
-    running = {
-        name: subprocess.Popen(
-            [*map(str, call), "--limit", "2", "--log_samples", "--output_path", f"out-{number}"],
-            cwd=folder,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number, (name, call) in enumerate(CALLS.items())
-    }
+    running = {}
+    for number, (name, (script, *call)) in enumerate(CALLS.items()):
+        place = folder / str(number)
+        place.mkdir()
+        options = ["--limit", "2", "--log_samples", "--output_path", "out"]
+        running[name] = (start_script(script, [*call, *options], place), place)
     try:
-        for name, process in running.items():
-            said, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, f"{name}: {said}"
+        for name, (process, place) in running.items():
+            process.join(300)
+            said = (place / "out.txt").read_text() + (place / "err.txt").read_text()
+            assert process.exitcode == 0, f"{name}: {said}"
             assert "Traceback" not in said
-        yield {name: Outcome(folder / f"out-{n}") for n, name in enumerate(CALLS)}
+        yield {name: Outcome(place / "out") for name, (_, place) in running.items()}
     finally:
-        for process in running.values():
+        for process, _ in running.values():
             process.kill()
 
 

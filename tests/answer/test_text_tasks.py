@@ -51,8 +51,6 @@ class Parrot(LALM):
     def representations(self, conversations: Any, layers: Any = None) -> Any:
         raise ModelError("a black box")
 
-    output_row = attach_adapter = attach_system_prompt = representations  # type: ignore[assignment]
-
 
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from small_folders import copy_questions
+from warm import start_script
 
 from greaves import GreavesError, register_judge, register_method, register_model, register_task
 from greaves.align.defence import Defence
@@ -108,22 +109,26 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(PLUGIN, tmp_path_factory.mktemp("plugin"))
 
 
-def command(installed: Path, *arguments: object) -> str:
+@pytest.fixture(scope="module")
+def command(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Standard output of `greaves ...` in a process of its own that sees the installed package."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name("greaves"), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
+
+    def call(*arguments: object) -> str:
+        folder = tmp_path_factory.mktemp("work")
+        process = start_script("greaves", arguments, folder, path=str(installed))
+        process.join(300)
+        err = (folder / "err.txt").read_text()
+        assert process.exitcode == 0, err
+        assert "Traceback" not in err
+        return (folder / "out.txt").read_text()
+
+    return call
 
 
 @pytest.fixture(scope="module")
-def board(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def board(
+    command: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
     """Leaderboard of a run in which the package's method, task, model and judge all take part."""
     folder = tmp_path_factory.mktemp("run")
     copy_questions(folder / "questions", 4, 2)
@@ -139,10 +144,8 @@ def board(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dic
         "tasks": ["aiah-audio-text", "aiah-over-rejection", "spoken-over-rejection"],
     }
     (folder / "outside.yaml").write_text(yaml.safe_dump(recipe))
-    command(installed, "run", folder / "outside.yaml", "--run-dir", folder / "run")
-    rows: list[dict[str, Any]] = json.loads(
-        command(installed, "leaderboard", folder / "run", "--json")
-    )
+    command("run", folder / "outside.yaml", "--run-dir", folder / "run")
+    rows: list[dict[str, Any]] = json.loads(command("leaderboard", folder / "run", "--json"))
     return rows
 
 
@@ -151,8 +154,8 @@ def test_the_example_method_is_a_file_of_at_most_60_lines() -> None:
     assert len(text.splitlines()) <= 60
 
 
-def test_an_installed_method_is_listed(installed: Path) -> None:
-    rows = {row["name"]: row for row in json.loads(command(installed, "methods", "--json"))}
+def test_an_installed_method_is_listed(command: Callable[..., str]) -> None:
+    rows = {row["name"]: row for row in json.loads(command("methods", "--json"))}
     assert {"vanilla", "rrs", "safe-prompt"} <= rows.keys()
     assert rows["safe-prompt"] == {
         "name": "safe-prompt",

@@ -136,7 +136,9 @@ def test_training_goes_on_from_the_newest_checkpoint_that_is_as_it_was_written(
 
 def test_a_model_whose_weights_are_spoilt_is_one_line_or_another_model(tmp_path: Path) -> None:
     from greaves.models.families.pocket_lalm import WEIGHTS
-    from greaves.models.families.qwen2_audio import qwen2_audio
+    from greaves.models.families.qwen2_audio import Qwen2Audio
+
+    load = Qwen2Audio.from_checkpoint
 
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
@@ -146,13 +148,13 @@ def test_a_model_whose_weights_are_spoilt_is_one_line_or_another_model(tmp_path:
     for content in (flipped(data, 0, 3), flipped(data, 9, 6), data[:-100], data[:head], b""):
         file.write_bytes(content)
         with pytest.raises(ModelError) as error:
-            qwen2_audio(str(folder), device="cpu", dtype="float32")
+            load(folder, device="cpu", dtype="float32")
         assert str(folder) in str(error.value)
         assert "\n" not in str(error.value)
     file.write_bytes(data)
-    whole = qwen2_audio(str(folder), device="cpu", dtype="float32")
+    whole = load(folder, device="cpu", dtype="float32")
     file.write_bytes(flipped(data, len(data) - 100, 0))
-    changed = qwen2_audio(str(folder), device="cpu", dtype="float32")
+    changed = load(folder, device="cpu", dtype="float32")
     assert changed.fingerprint != whole.fingerprint  # so no response of one counts for the other
 
 

@@ -20,6 +20,7 @@ import pytest
 from made_faults import RRS, by_key, finish, rows, start, started, whole_rows
 from small_folders import copy_pairs, copy_questions
 from warm import PROCESSES
+from watching import alive, children, until
 
 from greaves.align.defence import Defence
 from greaves.base.records import Question, Response
@@ -84,28 +85,6 @@ def test_a_run_killed_a_dozen_times_leaves_what_an_undisturbed_one_does(
 
 
 # -- processes that train together ---------------------------------------------------------------
-
-
-def children(process: int) -> list[int]:
-    try:
-        listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return []
-    return [*map(int, listed), *(one for child in listed for one in children(int(child)))]
-
-
-def alive(process: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return False
-
-
-def until(holds: Callable[[], Any], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def spawned(process: int) -> list[int]:

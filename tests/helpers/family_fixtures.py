@@ -42,7 +42,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
-    """A family's tiny checkpoint, loaded as a recipe loads it, by registered name."""
+    """A family's tiny checkpoint without a system turn of its own, by registered name."""
     from greaves.models.contract import MODELS
 
     loaded: dict[str, Any] = {}
@@ -50,7 +50,9 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     def model(name: str) -> Any:
         if name not in loaded:
             target = MODELS.get(name)
-            loaded[name] = target(path=str(tiny_folder(name)), device="cpu", dtype="float32")
+            loaded[name] = target(
+                path=str(tiny_folder(name)), device="cpu", dtype="float32", system="none"
+            )
         return loaded[name]
 
     return model

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError
@@ -54,21 +52,3 @@ class Parrot(LALM):
             [Generated(f"{turn.text}/{seed}", sampling.max_new_tokens == 1) for seed in own]
             for turn, own in zip(conversations, seeds, strict=True)
         ]
-
-    def representations(self, *_: Any) -> Any:
-        raise NotImplementedError
-
-    def decoder_layers(self) -> Any:
-        raise NotImplementedError
-
-    def refusal_token_id(self) -> Any:
-        raise NotImplementedError
-
-    def output_row(self, _: int) -> Any:
-        raise NotImplementedError
-
-    def attach_adapter(self, _: str) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
-    def attach_system_prompt(self, _: str) -> AbstractContextManager[None]:
-        return nullcontext()

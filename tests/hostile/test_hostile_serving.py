@@ -47,7 +47,7 @@ def read(body: bytes) -> Asked | None:
     except ApiError as error:
         told(error)
         json.dumps(error.body).encode()
-        status = error.status
+        status = error.status_code
     assert 400 <= status < 500
     return None
 

@@ -70,9 +70,9 @@ def test_same_seed_same_artefact_base_unchanged_and_detaching_restores(
     assert first.hash == again.hash
     loaded = Defence.load(tmp_path / "saved")
     assert loaded.hash == first.hash
-    with loaded.attached(pocket):
-        during = pocket.representations(turns)
-        pocket.respond(turns, Sampling(max_new_tokens=4), [[1]] * len(turns))
+    with loaded.attached(pocket) as defended:
+        during = defended.representations(turns)
+        defended.respond(turns, Sampling(max_new_tokens=4), [[1]] * len(turns))
     assert torch.equal(pocket.representations(turns), before)
     assert (not first.parts) == torch.equal(during, before)
     now = state(pocket)

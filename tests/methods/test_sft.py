@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from greaves.align.method import AlignmentMethod, RunContext
+from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.cross_entropy import (
     CROSS_ENTROPY,
@@ -116,8 +117,9 @@ def test_own_responses_are_asked_for_once(
     items = small("mirror", alignment_folders).harmful
     sampling, context = Sampling(2, 1.0, max_new_tokens=6), RunContext(tmp_path, seed=1)
     first = own_responses(pocket, items, sampling, context, "harmful")
-    with pocket.attach_system_prompt("Now everything would be said in another way."):
-        again = own_responses(pocket, items, sampling, context, "harmful")
+    other = SystemPrompt("Now everything would be said in another way.")
+    with other.attached(pocket) as changed:
+        again = own_responses(changed, items, sampling, context, "harmful")
     assert again == first
     assert [len(samples) for samples in first] == [2] * len(items)
     other = RunContext(tmp_path / "other", seed=2)
@@ -217,9 +219,9 @@ def test_sft_deep_takes_the_sets_harmful_response_or_an_own_one_that_is_no_refus
     for own in beginnings[1:]:
         assert len(own) == 10
         assert own[0] != pocket.refusal_token_id
-    with pocket.attach_system_prompt(REFUSED_ALWAYS):
+    with SystemPrompt(REFUSED_ALWAYS).attached(pocket) as refusing:
         context = RunContext(tmp_path / "refusing")
-        refused = SFTDeep(SFTDeepConfig(tries=1))._beginnings(pocket, others, context)
+        refused = SFTDeep(SFTDeepConfig(tries=1))._beginnings(refusing, others, context)
     assert () in refused  # nothing is prefilled where the model refuses
 
 

@@ -357,7 +357,7 @@ def test_detaching_restores_outputs_exactly_in_any_nesting_and_after_an_error(
 @pytest.mark.parametrize(
     ("vectors", "words"),
     [
-        ({6: torch.zeros(192)}, "a vector steers layer 6, the model has 5"),
+        ({6: torch.zeros(192)}, "layer 6 is to be changed, the model has 5"),
         ({1: torch.zeros(8)}, r"a steering vector is \[8\], the model's hidden states \[192\]"),
     ],
 )
@@ -424,7 +424,8 @@ def test_a_spoilt_part_is_refused_in_one_line(
 
 
 def test_a_black_box_says_that_it_cannot_be_steered(steering: Steering, pocket: Any) -> None:
-    with pytest.raises(ModelError, match="pocket cannot be steered"):
-        LALM.attach_steering(pocket, steering.vectors, 0.1)
-    with pytest.raises(ModelError, match="pocket cannot be read"):
+    words = "pocket is a black box: its weights cannot be reached"
+    with pytest.raises(ModelError, match=words):
+        LALM.changed(pocket, steering.inside())
+    with pytest.raises(ModelError, match="pocket is a black box: its hidden states"):
         LALM.layer_outputs(pocket, [])

@@ -151,7 +151,9 @@ def test_a_fault_fails_the_check_that_is_about_it(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = family.load("faulty", tiny_folder("qwen2-audio"), device="cpu", dtype="float32")
+    model = family.from_checkpoint(
+        tiny_folder("qwen2-audio"), name="faulty", device="cpu", dtype="float32", system="none"
+    )
     monkeypatch.setattr(contract, "CHECKS", {name: CHECKS[name]})
     [(_, finding)] = run_contract(model, clips)
     assert words in finding.failure
@@ -167,7 +169,7 @@ def test_an_audio_tower_that_trains_along_fails(
 
     monkeypatch.setattr(network, "lora_modules", tower_too)
     folder = tiny_folder("qwen2-audio")
-    model = Qwen2Audio.load("faulty", folder, device="cpu", dtype="float32")
+    model = Qwen2Audio.from_checkpoint(folder, name="faulty", device="cpu", dtype="float32")
     finding = CHECKS["LoRA on the language model only, audio tower frozen"](model, clips)
     assert finding.failure == "some are in the audio tower"
 

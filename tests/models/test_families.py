@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_families import FAMILIES
 
+from greaves.align.parts.steering import Steering
 from greaves.align.training.network import lora_modules
 from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError, ModelError
@@ -23,7 +24,7 @@ from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import CHECKS
 from greaves.data.speech.clips import load_clip
 from greaves.models.audio_text_processor import whisper_features
-from greaves.models.families.phi4_multimodal import phi4_multimodal
+from greaves.models.families.phi4_multimodal import Phi4Multimodal
 from greaves.models.transformers_lalm import TransformersLALM
 
 pytest_plugins = ("family_fixtures",)
@@ -75,6 +76,79 @@ def test_prompts_are_those_the_makers_publish(tiny: Tiny, clips: Sequence[str], 
     model, whole = tiny(name), PROMPTS[name]
     assert model.render(Conversation("Hi", clips[0], "S")) == whole
     assert model.render(Conversation("Hi", clips[0])) == whole.replace(SYSTEM[name], "", 1)
+
+
+SAID = "You are a test."
+OF_TEMPLATES = {
+    "qwen2-audio": "You are a helpful assistant.",
+    "qwen2.5-omni": "You are a helpful assistant.",
+    "audio-flamingo-3": "You are a helpful assistant.",
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_system_turn_of_the_models_own_holds_in_all_that_it_reads(
+    tiny: Tiny, tiny_folder: Callable[[str], Path], clips: Sequence[str], name: str
+) -> None:
+    bare = tiny(name)
+    load = type(bare).from_checkpoint
+    own = load(tiny_folder(name), name=name, device="cpu", dtype="float32", system=SAID)
+    assert own.fingerprint != bare.fingerprint
+    turns = [Conversation("Hi", clips[0]), Conversation("Hi")]
+    for turn in turns:
+        assert own.render(turn) == bare.render(replace(turn, system=SAID))
+        under = own.render(replace(turn, system="S"))
+        assert under == bare.render(replace(turn, system=f"{SAID}\nS"))
+    given = [replace(turn, system=SAID) for turn in turns]
+    assert torch.equal(own.representations(turns), bare.representations(given))
+    assert not torch.equal(own.representations(turns), bare.representations(turns))
+    assert own.tokens(turns, [[1], [2]]).ids.tolist() == bare.tokens(given, [[1], [2]]).ids.tolist()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_templates_own_system_turn_can_be_had(
+    tiny: Tiny, tiny_folder: Callable[[str], Path], name: str
+) -> None:
+    bare = tiny(name)
+    load = type(bare).from_checkpoint
+    own = load(tiny_folder(name), name=name, device="cpu", dtype="float32", system="template")
+    if name in OF_TEMPLATES:
+        assert own.system == OF_TEMPLATES[name]
+    else:
+        assert (own.system is None) == (own.fingerprint == bare.fingerprint)
+    by_itself = bare.processor.chat_template and bare.processor.apply_chat_template(
+        bare.turns(Conversation("Hi")), add_generation_prompt=True, tokenize=False
+    )
+    if by_itself:
+        assert own.render(Conversation("Hi")) == by_itself
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("qwen2-audio", "You are a helpful assistant."),
+        ("qwen2.5-omni", "You are Qwen, a virtual human developed by the Qwen Team"),
+        ("voxtral", ""),
+    ],
+)
+def test_families_default_to_what_their_authors_code_does(
+    tiny_folder: Callable[[str], Path], name: str, words: str
+) -> None:
+    from greaves.models.contract import MODELS
+
+    model: Any = MODELS.get(name)(str(tiny_folder(name)), device="cpu", dtype="float32")
+    assert (model.system or "")[: len(words)] == words
+    assert bool(model.system) == bool(words)
+
+
+def test_a_system_option_that_is_none_of_the_three_is_refused(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    from greaves.models.contract import MODELS
+
+    for wrong in ("", " ", 3):
+        with pytest.raises(ModelError, match="option 'system' is none, template or a text"):
+            MODELS.get("qwen2-audio")(str(tiny_folder("qwen2-audio")), system=wrong)
 
 
 def test_a_template_that_puts_in_a_date_is_the_same_tomorrow(tiny: Tiny) -> None:
@@ -177,8 +251,12 @@ def test_granites_mel_is_torchaudios(tiny: Tiny) -> None:
 
 def test_gemma_can_be_read_at_its_end_only(tiny: Tiny) -> None:
     model, turn = tiny("gemma-3n"), Conversation("Hi")
-    with pytest.raises(ModelError, match="cannot be steered: its layers hand on four streams"):
-        model.attach_steering({1: torch.zeros(32)}, 1.0)
+    part = Steering({1: torch.zeros(32)}, 1.0)
+    with (
+        pytest.raises(ModelError, match="acts on layers, which gemma-3n does not offer"),
+        part.attached(model),
+    ):
+        pass
     with pytest.raises(ModelError, match="no single hidden state before its last layer"):
         model.representations([turn], [1])
     assert model.representations([turn], [model.decoder_layers]).shape == (1, 1, 32)
@@ -203,7 +281,7 @@ def test_phi4s_speech_adapter_is_part_of_the_fingerprint(
     shutil.copytree(tiny_folder("phi-4-multimodal"), folder)
     file = folder / "speech-lora" / "adapter_model.safetensors"
     save_file({name: 2 * one for name, one in load_file(file).items()}, file)
-    other = phi4_multimodal(str(folder), device="cpu", dtype="float32")
+    other = Phi4Multimodal.from_checkpoint(folder, device="cpu", dtype="float32")
     assert other.fingerprint != tiny("phi-4-multimodal").fingerprint
 
 

@@ -152,8 +152,8 @@ def test_special_tokens_in_a_users_words_stay_text(pocket: Any) -> None:
 def test_a_system_prompt_is_there_while_attached_and_gone_afterwards(pocket: Any) -> None:
     turn = Conversation(text="How do I frame the map?")
     before = pocket.batch([turn]).ids.tolist()
-    with Defence((SystemPrompt("You are careful."),)).attached(pocket):
-        during = pocket.batch([turn]).ids.tolist()
+    with Defence((SystemPrompt("You are careful."),)).attached(pocket) as defended:
+        during = pocket.batch([defended.as_asked(turn)]).ids.tolist()
         text = pocket.tokenizer.decode(during[0])
     assert "You are careful." in text
     assert pocket.batch([turn]).ids.tolist() == before

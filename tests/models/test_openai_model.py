@@ -15,6 +15,9 @@ import soundfile
 from made_faulty_server import Fault, completion, faulty_server
 from made_serving import Served
 
+from greaves.align.parts.prompt_suffix import PromptSuffix
+from greaves.align.parts.steering import Steering
+from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
@@ -22,6 +25,7 @@ from greaves.data.folders import EMBEDDED
 from greaves.models.chat_parts import clip_part, wav
 from greaves.models.contract import MODELS, Generated, Unanswered
 from greaves.models.families.openai_chat import OpenAIChat
+from greaves.models.points import Inside
 
 QUICK = {"first_wait": 0.01, "retries": 2, "timeout": 20}
 
@@ -62,10 +66,10 @@ def test_prompt_defences_reach_the_server(pocket: Any, served: Served) -> None:
     spoken = conversations()[::2]
 
     def answers(of: Any) -> list[list[list[Generated]]]:
-        with of.attach_system_prompt("Refuse to answer every question."):
-            first = of.respond(spoken, SAMPLED, SEEDS[:5])
-            with of.attach_prompt_suffix("Refuse to answer."):
-                second = of.respond(spoken, SAMPLED, SEEDS[:5])
+        with SystemPrompt("Refuse to answer every question.").attached(of) as told:
+            first = told.respond(spoken, SAMPLED, SEEDS[:5])
+            with PromptSuffix("Refuse to answer.").attached(told) as twice:
+                second = twice.respond(spoken, SAMPLED, SEEDS[:5])
         return [first, second, of.respond(spoken, SAMPLED, SEEDS[:5])]
 
     through = answers(model)
@@ -179,9 +183,8 @@ def test_an_address_and_options_are_checked_without_asking() -> None:
         lambda model: model.decoder_layers,
         lambda model: model.refusal_token_id,
         lambda model: model.output_row(1),
-        lambda model: model.attach_adapter("folder"),
-        lambda model: model.attach_merged_adapter("folder"),
-        lambda model: model.attach_steering({}, 1.0),
+        lambda model: model.changed(Inside(adapter=Path("folder"))),
+        lambda model: Steering({}, 1.0).attached(model).__enter__(),
         lambda model: model.layer_outputs([Conversation("a")]),
         lambda model: model.respond([Conversation("a", reply="Sure,")], SAMPLED, [[1]]),
     ],

@@ -23,7 +23,7 @@ from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
 from greaves.models.conversion.qwen_audio import convert
 from greaves.models.families.pocket_lalm import WEIGHTS
-from greaves.models.families.qwen_audio import audio_lengths, mel_features, qwen_audio
+from greaves.models.families.qwen_audio import QwenAudio, audio_lengths, mel_features
 
 MINI = Path(__file__).parent / "qwen_audio_mini"
 RANKS = Path(__file__).parent / "qwen_audio_mini.tiktoken"
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    return qwen_audio(str(folder), device="cpu", dtype="float32")
+    return QwenAudio.from_checkpoint(folder, device="cpu", dtype="float32", system="none")
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +253,13 @@ def test_a_converted_folder_keeps_the_contract_of_all_families(
 
 def test_what_cannot_be_loaded_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="greaves convert qwen-audio SRC DST"):
-        qwen_audio(str(MINI))
+        QwenAudio.from_checkpoint(str(MINI))
     with pytest.raises(ModelError, match="greaves convert qwen-audio SRC DST"):
-        qwen_audio()
+        QwenAudio.from_checkpoint()
     with pytest.raises(ModelError, match="load it as qwen2-audio"):
-        qwen_audio(str(WEIGHTS))
+        QwenAudio.from_checkpoint(str(WEIGHTS))
     with pytest.raises(ModelError, match=r"no config\.json"):
-        qwen_audio(str(tmp_path))
+        QwenAudio.from_checkpoint(str(tmp_path))
     bare = convert(MINI, tmp_path / "bare").folder
     with pytest.raises(ModelError, match=r"no tokenizer; put qwen\.tiktoken in SRC"):
-        qwen_audio(str(bare))
+        QwenAudio.from_checkpoint(str(bare))

@@ -236,11 +236,11 @@ SPOILED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "there already": (lambda s: (s.parent / "native").mkdir(), "it is there already"),
     "left by a kill": (
-        lambda s: (s.parent / "native.part").mkdir(),
+        lambda s: (s.parent / ".native.part").mkdir(),
         "native.part: another conversion is writing here, or was killed",
     ),
     "no room for it": (
-        lambda s: (s.parent / "native.part").write_text(""),
+        lambda s: (s.parent / ".native.part").write_text(""),
         "native.part: another conversion is writing here",
     ),
 }

@@ -134,5 +134,5 @@ def test_a_vocabulary_that_cannot_write_every_text_is_refused(tmp_path: Path) ->
             f"{base64.b64encode(byte).decode()} {rank}\n" for rank, byte in enumerate(BYTES[:-1])
         )
     )
-    with pytest.raises(ModelError, match="byte 255 is no token"):
+    with pytest.raises(ModelError, match="byte 255 is not a token"):
         read_ranks(path)

@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "model of a method that is not there": (
         {"methods": ["vanilla", {"method": "system-prompt", "models": ["qwen2-audio"]}]},
-        ["methods[1].models", "'qwen2-audio', which the recipe has not", "it has: pocket"],
+        ["methods[1].models", "'qwen2-audio', which is not in the recipe", "it has: pocket"],
     ),
     "judge with an option it does not take": (
         {
@@ -328,7 +328,7 @@ def test_two_runs_on_one_folder_at_once_are_refused(
     result = greaves("run", write_recipe(), "--run-dir", tmp_path / "run")
     holder.kill()
     holder.join()
-    refused(result, f"another run (process {holder.pid})")
+    refused(result, f"another run (process {holder.pid} on ", "--run-dir")
 
 
 def test_a_run_folder_of_another_recipe_is_not_overwritten(

@@ -114,7 +114,7 @@ def test_length_and_seed_of_distracting_clips_belong_to_the_data(aiah_folder: Pa
         ('{"seconds": 31}', "seconds: input should be less than or equal to 30"),
         ('{"seconds": 0}', "seconds: input should be greater"),
         ('{"minutes": 2}', "minutes: extra inputs are not permitted"),
-        ("[]", "the file: input should be"),
+        ("[]", "not a JSON object"),
         ("{", "cannot be read as JSON"),
     ],
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
-from greaves.base.records import Mode
 from greaves.leaderboards.estimate.metric import (
     PERCENT,
-    Answered,
+    Case,
+    Head,
     Level,
     Measured,
     Metric,
@@ -18,7 +17,7 @@ from greaves.leaderboards.estimate.metric import (
 from greaves.leaderboards.estimate.net import mode_heading
 from greaves.leaderboards.estimate.statistics import any_rate
 from greaves.leaderboards.read.means import Means
-from greaves.leaderboards.read.slices import Slice, TaskKey
+from greaves.leaderboards.read.slices import Slice
 
 JSR = "jsr"
 """The task on which ASR is called JSR: harmful questions under the prompt of a jailbreak."""
@@ -36,12 +35,10 @@ class Asr(Level):
         found = any_rate(one.responses(), seed=seed).times(PERCENT)
         return replace(super().measured(one, seed), any_response=found)
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        if task == JSR:
-            return said.replace("ASR", "JSR")
-        return mode_heading(said, mode, task, tasks)
+    def heading(self, head: Head) -> str:
+        if head.task == JSR:
+            return head.title.replace("ASR", "JSR")
+        return mode_heading(*head)
 
 
 @register_metric("asr_change")
@@ -51,19 +48,15 @@ class AsrChange(Metric):
     name, title, order, better = "asr_change", "ASR change", 115.0, "lower"
     by_mode = stressed = True
 
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
+    def measure(self, case: Case) -> list[Measured]:
         asr, found = Asr(), []
-        for task, after in own.slices.items():
-            earlier = before.slices.get(task) if before else None
+        for task, after in case.own.slices.items():
+            earlier = case.before.slices.get(task) if case.before else None
             if earlier and asr.asks(after.key):
                 (now,), (then,) = level_parts(after), level_parts(earlier)
                 changes = Means.of(now.means).minus(Means.of(then.means)).present
-                found.append(Measured([after], self.difference(changes, seed), len(changes)))
+                found.append(Measured([after], self.difference(changes, case.seed), len(changes)))
         return found
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return Asr().heading(said, mode, task, tasks)
+    def heading(self, head: Head) -> str:
+        return Asr().heading(head)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from greaves.base.records import Mode
-from greaves.leaderboards.estimate.metric import Level, register_metric
-from greaves.leaderboards.read.slices import TaskKey, only
+from greaves.leaderboards.estimate.metric import Head, Level, register_metric
+from greaves.leaderboards.read.slices import only
 
 HS_TASK = "air-bench-chat"
 """The chat task that is HS where several are there: AIR-Bench's speech part (RRS, section 5)."""
@@ -20,8 +17,7 @@ class Hs(Level):
     unit, digits, bounds = 1.0, 2, (1.0, 10.0)
     kind = "chat"
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        chats = {key.task for key in tasks if self.asks(key)}
-        return said if task == (only(chats) or only(chats & {HS_TASK})) else f"{said} {task}"
+    def heading(self, head: Head) -> str:
+        chats = {key.task for key in head.tasks if self.asks(key)}
+        alone = only(chats) or only(chats & {HS_TASK})
+        return head.title if head.task == alone else head.by_task

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from greaves.base.records import Mode
 from greaves.leaderboards.estimate import net
-from greaves.leaderboards.estimate.metric import Answered, Measured, Metric, register_metric
-from greaves.leaderboards.estimate.paired import Parts
-from greaves.leaderboards.read.slices import Slice, TaskKey
+from greaves.leaderboards.estimate.metric import (
+    Answered,
+    Case,
+    Head,
+    Measured,
+    Metric,
+    Pair,
+    register_metric,
+)
 
 
 @register_metric("nsi")
@@ -19,25 +25,20 @@ class Nsi(Metric):
     bounds = (-2.0, 2.0)
     by_mode = against_vanilla = True
 
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
-        if vanilla is None:
+    def measure(self, case: Case) -> list[Measured]:
+        if case.vanilla is None:
             return []
-        theirs, ours = (net.side(one.slices, one.nsi_tasks) for one in (vanilla, own))
+        theirs, ours = (net.side(one.slices, one.nsi_tasks) for one in (case.vanilla, case.own))
         modes = net.shared_modes(theirs, ours)
-        return [
-            self._measured(theirs, ours, over, seed) for over in self.columns(modes, theirs) if over
-        ]
+        columns = [over for over in self.columns(modes, theirs) if over]
+        return [self._measured(theirs, ours, over, case.seed) for over in columns]
 
     def columns(self, modes: Sequence[Mode], vanilla: net.Side) -> list[Sequence[Mode]]:
         """The modes of each row, given the modes that both sides cover."""
         return [[mode] for mode in modes]
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return net.mode_heading(said, mode, task, tasks)
+    def heading(self, head: Head) -> str:
+        return net.mode_heading(*head)
 
     def _measured(
         self, vanilla: net.Side, own: net.Side, modes: Sequence[Mode], seed: int
@@ -68,9 +69,7 @@ class AverageNsi(Nsi):
     def columns(self, modes: Sequence[Mode], vanilla: net.Side) -> list[Sequence[Mode]]:
         return [modes] if list(modes) == list(vanilla.harmful) else []
 
-    def compared(
-        self, one: Answered, other: Answered
-    ) -> list[tuple[Sequence[Slice], Sequence[Parts]]]:
+    def compared(self, one: Answered, other: Answered) -> list[Pair]:
         """The change of Avg. NSI; a vanilla model common to both runs cancels out."""
         sides = [net.side(each.slices, each.nsi_tasks) for each in (one, other)]
         modes = [mode for mode in sides[0].harmful if mode in sides[1].harmful]
@@ -79,7 +78,5 @@ class AverageNsi(Nsi):
         slices = [side.harmful[modes[0]] for side in sides]
         return [(slices, [net.parts(side, modes) for side in sides])]
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return said
+    def heading(self, head: Head) -> str:
+        return head.title

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from greaves.base.records import Mode
-from greaves.leaderboards.estimate.metric import Level, register_metric
+from greaves.leaderboards.estimate.metric import Head, Level, register_metric
 from greaves.leaderboards.estimate.net import nsi_tasks
-from greaves.leaderboards.read.slices import TaskKey
 
 
 @register_metric("orr")
@@ -18,8 +14,6 @@ class Orr(Level):
     kind = "benign"
     flips = True
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        _, benign = nsi_tasks(tasks)
-        return said if task == benign else f"{said} {task}"
+    def heading(self, head: Head) -> str:
+        _, benign = nsi_tasks(head.tasks)
+        return head.title if head.task == benign else head.by_task

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from greaves.base.records import Mode
-from greaves.leaderboards.estimate.metric import Answered, Measured, Metric, register_metric
-from greaves.leaderboards.read.slices import TaskKey
+from greaves.leaderboards.estimate.metric import (
+    Case,
+    Head,
+    Measured,
+    Metric,
+    register_metric,
+)
 
 
 @register_metric("text")
@@ -16,15 +18,11 @@ class Text(Metric):
     name, title, order = "text", "TEXT", 1000.0
     of_text = True
 
-    def measure(
-        self, own: Answered, seed: int, *, vanilla: Answered | None, before: Answered | None
-    ) -> list[Measured]:
+    def measure(self, case: Case) -> list[Measured]:
         return []
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return str(task)
+    def heading(self, head: Head) -> str:
+        return str(head.task)
 
 
 @register_metric("text_change")
@@ -33,10 +31,8 @@ class TextChange(Text):
 
     name, title = "text_change", "TEXT change"
 
-    def heading(
-        self, said: str, mode: Mode | None, task: str | None, tasks: Collection[TaskKey]
-    ) -> str:
-        return f"{task} change"
+    def heading(self, head: Head) -> str:
+        return f"{head.task} change"
 
 
 @register_metric("text_raw")

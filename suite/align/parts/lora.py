@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from greaves.align.part import Part
-from greaves.models.contract import LALM
+from greaves.models.points import Inside, Point
 
 
 @dataclass(frozen=True)
@@ -23,30 +22,27 @@ class LoRAAdapter(Part):
             was trained on and why.
     """
 
-    kind: ClassVar[str] = "lora"
+    kind = "lora"
+    points = frozenset[Point]({"adapters"})
     folder: Path
     files: ClassVar[tuple[str, str]] = ("adapter_config.json", "adapter_model.safetensors")
     beside: ClassVar[str] = "losses.json"
     selection: ClassVar[str] = "selection.json"
 
-    def attached(self, model: LALM) -> AbstractContextManager[None]:
-        """See `Part.attached`."""
-        return model.attach_adapter(str(self.folder))
+    def inside(self) -> Inside:
+        return Inside(adapter=self.folder)
 
     def content_hash(self) -> str:
-        """See `Part.content_hash`."""
         digest = hashlib.sha256()
         for name in self.files:
             digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """See `Part.save`."""
         for name in (*self.files, self.beside, self.selection):
             if name in self.files or (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """See `Part.load`."""
         return cls(folder)

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Self
 
-from greaves.align.part import Part
-from greaves.align.prompt_file import read_prompt
-from greaves.base.records import content_hash
-from greaves.base.store import write_json
-from greaves.models.contract import LALM
+from greaves.align.text_part import TextPart
+from greaves.base.conversation import Conversation
 
 
 @dataclass(frozen=True)
-class PromptSuffix(Part):
+class PromptSuffix(TextPart):
     """A text after the user's own text in every conversation."""
 
-    kind: ClassVar[str] = "prompt-suffix"
-    text: str
+    kind = "prompt-suffix"
 
-    def attached(self, model: LALM) -> AbstractContextManager[None]:
-        """See `Part.attached`."""
-        return model.attach_prompt_suffix(self.text)
-
-    def content_hash(self) -> str:
-        """See `Part.content_hash`."""
-        return content_hash({"prompt-suffix": self.text})
-
-    def save(self, folder: Path) -> None:
-        """See `Part.save`."""
-        write_json(folder / "prompt.json", {"text": self.text})
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """See `Part.load`."""
-        return cls(read_prompt(folder))
+    def conversation(self, conversation: Conversation) -> Conversation:
+        return conversation.with_suffix(self.text)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from greaves.align.part import Part
+from greaves.base.errors import ModelError
 from greaves.base.store import write_json
-from greaves.models.contract import LALM
+from greaves.models.points import Inside, Point, TensorChange
 
 VECTORS = "vectors.safetensors"
 STRENGTH = "strength.json"
@@ -28,23 +28,23 @@ STRENGTH = "strength.json"
 
 @dataclass(frozen=True, eq=False)
 class Steering(Part):
-    """A vector a layer, and the strength at which they are added (see `LALM.attach_steering`).
+    """A vector per layer, added where the model generates from: at the last prompt position and
+    every response token, once each and for good. Prompt positions before the last are not steered.
 
     Attributes:
         vectors: decoder layer, counted from 1 -> its vector, [hidden_size] in float32.
         alpha: what the vectors are multiplied by.
     """
 
-    kind: ClassVar[str] = "steering"
+    kind = "steering"
+    points = frozenset[Point]({"layers"})
     vectors: Mapping[int, Tensor]
     alpha: float
 
-    def attached(self, model: LALM) -> AbstractContextManager[None]:
-        """See `Part.attached`."""
-        return model.attach_steering(self.vectors, self.alpha)
+    def inside(self) -> Inside:
+        return Inside(layers={n: _adding(self.alpha * v.float()) for n, v in self.vectors.items()})
 
     def content_hash(self) -> str:
-        """See `Part.content_hash`."""
         digest = hashlib.sha256(json.dumps(self.alpha).encode())
         for layer, vector in sorted(self.vectors.items()):
             numbers = vector.float().cpu().contiguous().numpy()
@@ -53,7 +53,6 @@ class Steering(Part):
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """See `Part.save`."""
         tensors = {
             f"layer.{layer}": vector.float().cpu().contiguous()
             for layer, vector in self.vectors.items()
@@ -63,13 +62,27 @@ class Steering(Part):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """See `Part.load`. Raises ValueError if the files hold something else."""
         try:
             tensors = load_file(folder / VECTORS)
         except SafetensorError as error:
             raise ValueError(f"{VECTORS}: {error}") from None
         alpha = json.loads((folder / STRENGTH).read_text(encoding="utf-8"))["alpha"]
         if not all(torch.isfinite(vector).all() for vector in tensors.values()):
-            raise ValueError(f"{VECTORS} holds what is no number")
+            raise ValueError(f"{VECTORS} holds numbers that are not finite")
         vectors = {int(name.removeprefix("layer.")): one for name, one in tensors.items()}
         return cls(vectors, float(alpha))
+
+
+def _adding(step: Tensor) -> TensorChange:
+    def add(hidden: Tensor) -> Tensor:
+        nonlocal step
+        if step.shape != hidden.shape[1:]:
+            raise ModelError(
+                f"a steering vector is {[*step.shape]}, the model's hidden states"
+                f" {[*hidden.shape[1:]]}",
+                do="use vectors that were made for this model",
+            )
+        step = step.to(hidden.device)  # moved once: afterwards it is there
+        return hidden + step
+
+    return add

@@ -13,7 +13,7 @@ from greaves.align.proximity.pretrained import Encode, pretrained
 from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentItem
 from greaves.models.contract import LALM
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import opened
 
 
 def find_encoder(name: str, axis: Literal["semantic", "acoustic"], model: LALM) -> Encode:
@@ -68,11 +68,10 @@ def _own_audio(model: LALM) -> Encode:
     Raises:
         ModelError: the model is a black box.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} has no audio encoder to look into")
+    network = opened(model, "has no audio encoder to look into")
 
     def encode(items: Sequence[AlignmentItem]) -> Tensor:
-        rows = model.features([item.clip for item in items])
+        rows = network.features([item.clip for item in items])
         return torch.stack([row.float().mean(dim=0).cpu() for row in rows])
 
     return encode

@@ -1,1 +1,1 @@
-"""What may befall a defence."""
+"""What may happen to a defence."""

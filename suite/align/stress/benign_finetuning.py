@@ -26,12 +26,16 @@ from greaves.align.proximity.filtering import filters_of
 from greaves.align.proximity.selection import encoders_of, select
 from greaves.align.stress.contract import Stress
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation, response_ids
+from greaves.align.training.cross_entropy import (
+    CROSS_ENTROPY,
+    continuation,
+    response_ids,
+    response_of,
+)
 from greaves.align.training.fine_tuning import fine_tune, schedule
 from greaves.align.training.objective import Example
 from greaves.align.training.processes import rank
 from greaves.base.conversation import Conversation
-from greaves.base.errors import DataError
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
@@ -101,7 +105,7 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         weights, at_inference = _parts(defence)
         with ExitStack() as merged:
             for part in weights:
-                merged.enter_context(part.attached(model))
+                model = merged.enter_context(part.attached(model))
             adapter, losses = fine_tune(
                 model,
                 self._examples(model, selection.chosen(data.benign), context.seed),
@@ -115,7 +119,7 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         return Defence((*weights, adapter, *at_inference), notes)
 
     def _examples(self, model: LALM, items: list[AlignmentItem], seed: int) -> list[Example]:
-        responses = [response_ids(model, _response(item)) for item in items]
+        responses = [response_ids(model, response_of(item, "benign fine-tuning")) for item in items]
         return [
             continuation(Conversation(self.config.prompt, items[index].clip), responses[index])
             for index in schedule(len(items), self.config.epochs, seed)
@@ -134,12 +138,3 @@ def _parts(defence: Defence) -> tuple[list[Part], list[Part]]:
         else:
             at_inference.append(part)
     return weights, at_inference
-
-
-def _response(item: AlignmentItem) -> str:
-    if not item.response:
-        raise DataError(
-            f"question {item.id!r} has no `response` to learn",
-            do="give benign fine-tuning a Basic set, in which every question has one",
-        )
-    return item.response

@@ -42,12 +42,3 @@ def length_buckets(
         batches += [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
     random.Random(seed).shuffle(batches)
     return [index for batch in batches for index in batch] + list(order[whole:])
-
-
-def padding_ratio(order: Sequence[int], lengths: Sequence[int], batch_size: int) -> float:
-    """Padded tokens over real tokens when each batch is padded to its longest row; 1 at best."""
-    padded = real = 0
-    for start in range(0, len(order), batch_size):
-        batch = [lengths[index] for index in order[start : start + batch_size]]
-        padded, real = padded + max(batch) * len(batch), real + sum(batch)
-    return padded / real

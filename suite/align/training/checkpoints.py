@@ -16,7 +16,7 @@ CHECKPOINTS, WHOLE = "checkpoints", "whole"
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Say that every process has written its part; call it when that is so."""
+    """Mark a checkpoint as complete; call it when every process has written its part."""
     files = sync_files(checkpoint)
     write_json(
         checkpoint / WHOLE, {str(path.relative_to(checkpoint)): _sum(path) for path in files}

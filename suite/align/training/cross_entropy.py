@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from greaves.align.training.objective import Example, Objective, Scored
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError
+from greaves.base.errors import DataError
+from greaves.data.alignment.sets import AlignmentItem
 from greaves.models.contract import LALM
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import opened
 
 
 def token_losses(scored: Scored) -> Tensor:
@@ -48,12 +49,25 @@ def preference(
     return replace(pair[0], rejected=pair[1])
 
 
+def response_of(item: AlignmentItem, method: str) -> str:
+    """The response that a question is to be answered by.
+
+    Raises:
+        DataError: the set gives none.
+    """
+    if not item.response:
+        raise DataError(
+            f"question {item.id!r} has no `response` to learn",
+            do=f"give {method} a Basic set, in which every question has one",
+        )
+    return item.response
+
+
 def response_ids(model: LALM, text: str) -> tuple[int, ...]:
     """Token ids of a whole response, the end of the assistant's turn included.
 
     Raises:
         ModelError: the model is a black box.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} cannot be fine-tuned: its tokens are not at hand")
-    return tuple(model.response_ids(text))
+    own = opened(model, "cannot be fine-tuned: its tokens are not at hand")
+    return tuple(own.response_ids(text))

@@ -31,11 +31,11 @@ from greaves.align.training.objective import Example, Objective, check
 from greaves.align.training.processes import join, rank, wait, world_size
 from greaves.align.training.trainer import AlignmentTrainer
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError, TrainingError
+from greaves.base.errors import TrainingError
 from greaves.base.store import new_folder, write_json
 from greaves.models.contract import LALM
 from greaves.models.out_of_memory import out_of_memory
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, opened
 
 ADAPTER, EPOCHS, CUT = "adapter", "epochs", "cut.json"
 
@@ -75,8 +75,10 @@ def fine_tune(
         TrainingError: the loss is not a number, the batch cannot be cut as the engine is to, or
             the folder's checkpoints were made by another number of processes or another engine.
     """
-    if not isinstance(model, TransformersLALM):
-        raise ModelError(f"{model.name} cannot be fine-tuned: its weights are not at hand")
+    examples = [
+        replace(example, conversation=model.as_asked(example.conversation)) for example in examples
+    ]
+    model = opened(model, "cannot be fine-tuned: its weights are not at hand")
     check(examples, objective, model.decoder_layers)
     clips = _encoded_clips(model, examples)
     if config.length_buckets:
@@ -125,7 +127,7 @@ def save_adapter(network: AlignmentNetwork, folder: Path) -> None:
 
 @contextmanager
 def _whole(network: AlignmentNetwork) -> Iterator[None]:
-    """LoRA parameters are whole inside, also where ZeRO-3 has taken them apart."""
+    """Puts LoRA parameters together for the block where ZeRO-3 has taken them apart."""
     parameters = [one for one in network.parameters() if one.requires_grad]
     if not any(hasattr(one, "ds_id") for one in parameters):
         yield
@@ -209,7 +211,7 @@ class _KeepEpochs(TrainerCallback):  # type: ignore[misc]
 
 
 def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:
-    """Checkpoints fit the engine and the number of processes that made them, and no other."""
+    """Raises TrainingError unless the checkpoints there were made as this run would make them."""
     file, spec = context.folder / CUT, context.training
     wanted = {"engine": spec.engine, "processes": world_size(), "batch_size": config.batch_size}
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else wanted
@@ -227,7 +229,7 @@ def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:
 
 @contextmanager
 def _explained(trainer: AlignmentTrainer) -> Iterator[None]:
-    """Memory that runs out inside is told with the step, and with what to set."""
+    """Turns an out-of-memory error in the block into a TrainingError that names the step."""
     try:
         yield
         return

@@ -1,5 +1,4 @@
-"""What a training method says of itself: its examples, and the loss on what the network makes of
-them.
+"""What a training method brings: its examples, and the loss on what the network makes of them.
 
 The scored positions of an example are the last ones of its input, as many as its target has rows:
 one for RRS and for the first-token baselines, one per response token for supervised fine-tuning.
@@ -171,12 +170,15 @@ class Objective:
         """
         found: Any = self.losses(scored)
         rows = len(scored.suffix) // (2 if scored.paired else 1)
-        wanted = (len(scored.states) if self.per == "position" else rows,)
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        if shape != wanted:
+        wanted, unit = [rows], "example"
+        if self.per == "position":
+            wanted, unit = [len(scored.states)], "scored position"
+        if not isinstance(found, Tensor) or list(found.shape) != wanted:
+            shape = getattr(found, "shape", None)
+            is_ = type(found).__name__ if shape is None else f"of shape {list(shape)}"
             raise TrainingError(
-                f"the loss of objective {self.name!r} is {_words(shape)}, not"
-                f" {_words(wanted)}: one number per {_unit(self.per)}",
+                f"the loss of objective {self.name!r} is {is_}, not of shape {wanted}: one number"
+                f" per {unit}",
                 do="take no mean or sum over them: the objective's `reduction` does, or choose"
                 " another `per`",
             )
@@ -197,14 +199,6 @@ def _takes_three(losses: Callable[..., Tensor]) -> bool:
         return False
     needed = (one for one in parameters if one.default is one.empty)
     return sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in needed) == 3
-
-
-def _words(shape: tuple[int, ...] | str) -> str:
-    return shape if isinstance(shape, str) else f"of shape {list(shape)}"
-
-
-def _unit(per: str) -> str:
-    return "scored position" if per == "position" else "example"
 
 
 def step_weights(examples: Sequence[Example], batch_size: int, objective: Objective) -> list[float]:

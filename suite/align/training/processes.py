@@ -1,4 +1,4 @@
-"""The processes that train together: who am I, what the first one computes for all.
+"""The processes that train together: their numbers, and what the first computes for all.
 
 One process is the ordinary case: then nothing here does anything. Several are told apart by the
 variables that `torchrun`, `deepspeed`, `accelerate launch` and our own launcher set.
@@ -35,7 +35,7 @@ def world_size() -> int:
 
 
 def local_processes(spec: TrainingSpec) -> int:
-    """Processes to start on this machine: as asked for, or one a GPU under ZeRO, or one."""
+    """Processes to start on this machine: as asked for, or one per GPU under ZeRO, or one."""
     if spec.processes is not None:
         return spec.processes
     return max(1, torch.cuda.device_count()) if spec.stage else 1
@@ -67,7 +67,7 @@ def join() -> None:
 
 
 def wait() -> None:
-    """Go on when every process has come here."""
+    """Block until every process has called this."""
     if world_size() > 1:
         join()
         distributed.all_reduce(torch.zeros(1))  # on the CPU: a barrier would take a GPU of its own

@@ -19,7 +19,7 @@ class TrainingSpec(BaseModel):
         engine: "plain" is HF Trainer alone (DistributedDataParallel where there are several
             processes); "zero-1", "zero-2" and "zero-3" are the stages of DeepSpeed ZeRO. RRS was
             published with ZeRO-2.
-        processes: processes on this machine, one a GPU. None takes every GPU that is visible
+        processes: processes on this machine, one per GPU. None takes every GPU that is visible
             where the engine is a ZeRO stage, and one process otherwise. Under `torchrun`,
             `deepspeed` or `accelerate launch` the launcher decides.
         micro_batch: examples a process takes at a time; the rest of a method's `batch_size` is

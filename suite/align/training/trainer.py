@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,19 @@ from greaves.base.errors import TrainingError
 from greaves.models.transformers_lalm import TransformersLALM
 
 _NEVER = 2**62
-"""Stands for a step that did not come."""
+"""Stands for no step at all."""
 
 
-@dataclass(frozen=True)
-class Cut:
-    """How a step's batch is cut: processes x micro_batch x accumulation = batch_size.
+def cut(batch_size: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
+    """Cut a step's batch: processes x micro_batch x accumulation = batch_size.
 
-    Attributes:
+    Args:
+        batch_size: examples in it.
+        micro_batch: examples a process takes at a time; None for as many as there are.
         processes: that train together.
-        micro_batch: examples a process takes at a time.
-        accumulation: micro-batches a process takes before a step.
-    """
 
-    processes: int
-    micro_batch: int
-    accumulation: int
-
-
-def cut(batch_size: int, micro_batch: int | None, processes: int) -> Cut:
-    """Cut a batch.
+    Returns:
+        The micro-batch, and how many of them a process takes before a step.
 
     Raises:
         TrainingError: it does not come out even.
@@ -57,7 +49,7 @@ def cut(batch_size: int, micro_batch: int | None, processes: int) -> Cut:
             " number of accumulated steps",
             do="change `training.micro_batch`, `training.processes` or the method's batch_size",
         )
-    return Cut(processes, micro, accumulation)
+    return micro, accumulation
 
 
 def arguments(
@@ -65,12 +57,12 @@ def arguments(
 ) -> TrainingArguments:
     """Trainer's arguments for one fine-tuning of `steps` steps."""
     spec = context.training
-    parts = cut(config.batch_size, spec.micro_batch, world_size())
+    micro_batch, accumulation = cut(config.batch_size, spec.micro_batch, world_size())
     on_gpu = model.device.type == "cuda"
     made = TrainingArguments(
         output_dir=str(context.folder / "checkpoints"),
-        per_device_train_batch_size=parts.micro_batch,
-        gradient_accumulation_steps=parts.accumulation,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=accumulation,
         num_train_epochs=1,  # the examples are all epochs, laid end to end
         learning_rate=config.learning_rate,
         adam_beta1=config.beta_1,
@@ -87,7 +79,7 @@ def arguments(
         logging_nan_inf_filter=False,
         seed=context.seed,
         use_cpu=not on_gpu,
-        ddp_backend="gloo" if parts.processes > 1 and not on_gpu else None,
+        ddp_backend="gloo" if world_size() > 1 and not on_gpu else None,
         ddp_find_unused_parameters=False,
         bf16=spec.precision == "bf16" or (spec.precision == "auto" and on_gpu),
         deepspeed=zero.configuration(spec.stage) if spec.stage else None,
@@ -96,7 +88,7 @@ def arguments(
         label_names=["targets"],
         report_to=[],
     )
-    if parts.processes == 1:
+    if world_size() == 1:
         made._n_gpu = min(1, made.n_gpu)  # not DataParallel over every GPU it sees
     return made
 
@@ -144,9 +136,9 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *_args: Any, **_kwargs: Any
     ) -> torch.Tensor:
-        """The network's forward is the loss; the first step where it is no number is kept.
+        """The network's forward is the loss; the first step where it is not a number is kept.
 
-        It is kept where it is computed: to look at it would stop a GPU at every step.
+        It stays where it is computed: looking at it would stop a GPU at every step.
         """
         loss: torch.Tensor = model(**inputs)
         this = torch.where(torch.isfinite(loss.detach()), _NEVER, self.state.global_step + 1)
@@ -173,12 +165,12 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             raise self._broken(logs["loss"], self._step_that_broke() or self.state.global_step)
 
     def check_losses(self) -> None:
-        """Raises TrainingError if the loss of any step so far is no number; every process asks."""
+        """Raises TrainingError if a loss so far is not a number; every process asks."""
         if broken := self._step_that_broke():
             raise self._broken(math.nan, broken)
 
     def _step_that_broke(self) -> int | None:
-        """The first step whose loss is no number, in whichever process it was computed."""
+        """The first step whose loss is not a number, in whichever process it was computed."""
         if self._first_broken is None:
             return None
         first = self._first_broken.cpu()

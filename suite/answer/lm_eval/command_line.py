@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-from lm_eval.__main__ import cli_evaluate
-
 import greaves.answer.lm_eval.model  # noqa: F401 - registers the model
 from greaves.base.errors import GreavesError
 
@@ -17,6 +15,8 @@ def command_line(arguments: list[str]) -> None:
     Raises:
         GreavesError: lm-eval finds a mistake, such as an unknown task.
     """
+    from lm_eval.__main__ import cli_evaluate
+
     loggers = [logging.getLogger(), logging.getLogger("lm_eval")]
     before = [(one.level, one.handlers[:], one.propagate) for one in loggers]
     sys.argv = ["lm_eval", *arguments]

@@ -30,7 +30,7 @@ from greaves.base.seeds import sample_seed
 from greaves.models.contract import LALM, load_model
 from greaves.models.out_of_memory import BatchSize
 from greaves.models.text_scores import Drawing, before, generate, log_likelihoods
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, opened_or_none
 
 _UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature", "top_p"}
 _NEEDLESS = {"use_cache", "num_beams", "seed"}
@@ -76,6 +76,7 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
             self._attached = ExitStack()  # for good
             model = self._attached.enter_context(loaded.attached(load_model(model, model_args)))
         self.model = model
+        self.network = opened_or_none(model)
         size = max_batch_size or (int(batch_size) if str(batch_size).isdigit() else 16)
         self.batch_size = BatchSize(size, say)
 
@@ -98,17 +99,20 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     # -- text tasks ------------------------------------------------------------------------------
 
-    @property
-    def prompts(self) -> tuple[str | None, str | None]:
-        """System prompt and suffix that a defence has attached; a black box adds its own."""
-        if isinstance(self.model, TransformersLALM):
-            return self.model.standing_prompts()
-        return None, None
+    def prompts(self, chat_template: bool) -> tuple[str | None, str | None]:
+        """System prompt and suffix that a defence has attached; a black box adds its own.
+
+        Where the chat template is used, the model's own system turn is in front.
+        """
+        if self.network is None:
+            return None, None
+        turn = self.model.as_asked(Conversation())
+        return (self.network.under_system(turn) if chat_template else turn).system, turn.text
 
     @property
     def tokenizer(self) -> Any:
         """The model's; None for a black box."""
-        return self.model.tokenizer if isinstance(self.model, TransformersLALM) else None
+        return self.network.tokenizer if self.network else None
 
     @property
     def tokenizer_name(self) -> str:
@@ -157,7 +161,7 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
         """
         if self.tokenizer is None:  # a black box has a template of its own on the server
             return "\n".join(turn["content"] for turn in chat_history)
-        turns, (_, suffix) = [dict(turn) for turn in chat_history], self.prompts
+        turns, (_, suffix) = [dict(turn) for turn in chat_history], self.prompts(True)
         if suffix:
             last = [turn for turn in turns if turn["role"] == "user"][-1]
             last["content"] = f"{last['content']} {suffix}"
@@ -237,8 +241,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
         return [texts[number] for number in range(len(requests))]
 
     def _generated(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
-        model = self.model
-        if not isinstance(model, TransformersLALM):
+        model = self.network
+        if model is None:
             return self._responded(contexts, drawing, seeds)
         room = self.max_length - drawing.max_new_tokens
         if room < 1:
@@ -266,8 +270,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
         return [before(text, drawing.until) for text in said]
 
     def _white_box(self) -> TransformersLALM:
-        if isinstance(self.model, TransformersLALM):
-            return self.model
+        if self.network is not None:
+            return self.network
         raise ModelError(
             f"{self.model.name} is a black box: it gives no log-likelihoods",
             do="leave out tasks that need them; those that generate text will do",

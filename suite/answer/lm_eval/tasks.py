@@ -48,8 +48,7 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         metadata = dict(content.get("metadata") or {})
         self.source = TASKS.get(content["task"])()
         kind = self.source.kind
-        part = self.source.benchmark.replace("-", "_")
-        folder = data_folder(metadata.get("data", "pocket"), part, Path.cwd())
+        folder = data_folder(metadata.get("data", "pocket"), self.source.benchmark, Path.cwd())
         self.questions = {one.id: one for one in self.source.questions(folder)}
         self.judge = make_judge(metadata.get("judge") or DEFAULT_JUDGES[kind])
         default = Sampling(n=1, temperature=0.0) if kind == "chat" else Sampling()

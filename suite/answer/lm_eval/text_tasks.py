@@ -248,7 +248,10 @@ class TextScoring:
         if task.needs_weights and self.lm.tokenizer is None:
             reason = f"{self.speaker.model.name} is a black box and gives no log-likelihoods"
             return empty.model_copy(update={"left_out": reason}), []
-        if self.lm.prompts[1] and not task.spec.chat_template:
+        if self.lm.model.changes_answers:
+            reason = "the defence changes answers, and those of text tasks do not pass it"
+            return empty.model_copy(update={"left_out": reason}), []
+        if self.lm.prompts(False)[1] and not task.spec.chat_template:
             reason = "the defence's prompt suffix has no place without chat_template"
             return empty.model_copy(update={"left_out": reason}), []
         documents = [one for name in task.leaves for one in self._documents(task, name)]
@@ -260,7 +263,7 @@ class TextScoring:
         with redirect_stderr(StringIO()):  # lm-eval draws a bar of its own
             leaf.build_all_requests(
                 limit=spec.limit,
-                system_instruction=self.lm.prompts[0],
+                system_instruction=self.lm.prompts(spec.chat_template)[0],
                 apply_chat_template=spec.chat_template,
                 fewshot_as_multiturn=spec.fewshot_as_multiturn,
                 chat_template=self.lm.apply_chat_template if spec.chat_template else None,

@@ -1,4 +1,4 @@
-"""A server's reply as it comes over the wire -> a ChatReply, or why it is none."""
+"""A server's reply as it comes over the wire -> a ChatReply, or why it is not one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from greaves.base.chat_api.messages import ChatReply
+from greaves.base.text import whole
 
 LONGEST_REASON = 200
 """Characters of a server's own words that are repeated."""
@@ -16,7 +17,7 @@ FILTERED = frozenset({"content_filter", "content_policy_violation"})
 
 
 class MalformedReplyError(ValueError):
-    """The reply is no chat completion; the message says how."""
+    """The reply is not a chat completion; the message says how."""
 
 
 def read_reply(body: bytes) -> ChatReply:
@@ -38,7 +39,7 @@ def read_reply(body: bytes) -> ChatReply:
     refused = isinstance(refusal, str) and bool(refusal)
     usage = _part(content, "usage")
     return ChatReply(
-        text=_whole(text or (str(refusal) if refused else "")),
+        text=whole(text or (str(refusal) if refused else "")),
         truncated=choice.get("finish_reason") == "length",
         prompt_tokens=_count(usage.get("prompt_tokens")),
         response_tokens=_count(usage.get("completion_tokens")),
@@ -82,11 +83,6 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _part(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = content.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _whole(text: str) -> str:
-    """The text with halves of surrogate pairs replaced: no file could hold them."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _count(value: Any) -> int:

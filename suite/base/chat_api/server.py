@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
 
 from greaves.base.chat_api.address import Address, parse_address
 from greaves.base.chat_api.messages import ChatFailure, ChatReply, ChatRequest
@@ -22,8 +23,6 @@ from greaves.base.chat_api.replies import (
 from greaves.base.chat_api.waiting import retry_after, wait_before
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
-
-T = TypeVar("T")
 
 HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "content-length", "content-type", "host"}
@@ -72,7 +71,7 @@ class ChatServer:
     """A model on an OpenAI-compatible chat server: vLLM, SGLang, OpenAI, `greaves serve`.
 
     Repeated are attempts that could not connect, were cut off or timed out, statuses 408, 409, 429
-    and 5xx, and replies that are no chat completions. Other statuses are final.
+    and 5xx, and replies that are not chat completions. Other statuses are final.
 
     Args:
         address: `MODEL@URL`, or one that is parsed already.
@@ -105,7 +104,10 @@ class ChatServer:
         Returns:
             What became of each request, in their order.
         """
-        return _in_a_thread(lambda: self._ask_all(requests)) if requests else []
+        if not requests:
+            return []
+        with start_blocking_portal() as portal:  # a notebook's own thread has a loop running
+            return portal.call(self._ask_all, requests)
 
     async def _ask_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | ChatFailure]:
         key = self.options.key(self.address)
@@ -170,8 +172,11 @@ class ChatServer:
             return read_reply(raw.http_response.content)
         except MalformedReplyError as error:
             words = presentable(str(error), key)
-            return _Trouble(f"the server's reply is no chat completion: {words}", again=True)
-        except (TypeError, ValueError) as error:  # half a surrogate pair, a number that is none
+            return _Trouble(f"the server's reply is not a chat completion: {words}", again=True)
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # half a surrogate pair, an infinite number
             kind = type(error).__name__
             return _Trouble(f"the request cannot be written as JSON ({kind})", again=False)
         except (TimeoutError, self._openai.APITimeoutError):
@@ -229,22 +234,3 @@ def _status(error: Any, key: str | None) -> ChatReply | _Trouble:
     if code == "insufficient_quota":  # OpenAI says 429, but waiting does not help
         return _Trouble(reason, False, everyone=True)
     return _Trouble(reason, again, after=retry_after(error.response.headers))
-
-
-def _in_a_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in a thread of its own: a notebook's thread has a loop running already."""
-    running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
-
-    async def main() -> T:
-        task = asyncio.ensure_future(work())
-        running.set_result((asyncio.get_running_loop(), task))
-        return await task
-
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        result = pool.submit(lambda: asyncio.run(main()))
-        try:
-            return result.result()
-        except KeyboardInterrupt:
-            loop, task = running.result()
-            loop.call_soon_threadsafe(task.cancel)
-            raise

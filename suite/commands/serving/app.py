@@ -100,7 +100,7 @@ def make_app(
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
-        exception_handlers={ApiError: _api_error, HTTPException: _http_error},
+        exception_handlers={HTTPException: _fault},
         lifespan=lifespan,
     )
 
@@ -134,13 +134,10 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         raise ApiError(499, "the client has hung up") from None
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return JSONResponse(error.body, error.status, headers=error.headers)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _fault(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = "GET /v1/models and POST /v1/chat/completions"
-    message = f"{request.method} {request.url.path} is not offered; there are {known}"
-    return JSONResponse(ApiError(error.status_code, message).body, error.status_code)
+    if not isinstance(error, ApiError):
+        known = "GET /v1/models and POST /v1/chat/completions"
+        message = f"{request.method} {request.url.path} is not offered; there are {known}"
+        error = ApiError(error.status_code, message)
+    return JSONResponse(error.body, error.status_code, headers=error.headers)

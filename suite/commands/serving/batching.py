@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from greaves.base.conversation import Conversation, Sampling
+from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError, GreavesError
 from greaves.commands.serving.counting import check_length, count_tokens
 from greaves.commands.serving.faults import ApiError
@@ -85,7 +85,7 @@ class Batcher:
             if job.done.cancelled():
                 self._waiting.remove(job)
                 continue
-            alike = not batch or _drawn_alike(job.asked.sampling, batch[0].asked.sampling)
+            alike = not batch or job.asked.sampling == batch[0].asked.sampling
             if alike and (not batch or rows + len(job.asked.seeds) <= self.rows):
                 self._waiting.remove(job)
                 batch.append(job)
@@ -134,14 +134,6 @@ class Batcher:
     def _counted(self, turn: Conversation, answers: Sequence[Generated]) -> Answered:
         prompt, response = count_tokens(self.model, turn, answers)
         return Answered(tuple(answers), prompt, response)
-
-
-def _drawn_alike(one: Sampling, other: Sampling) -> bool:
-    return (one.temperature, one.top_p, one.max_new_tokens) == (
-        other.temperature,
-        other.top_p,
-        other.max_new_tokens,
-    )
 
 
 def _settle(job: _Job, outcome: Answered | Exception) -> None:

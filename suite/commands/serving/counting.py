@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError
 from greaves.models.contract import LALM, Generated
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import opened_or_none
 
 CHARACTERS = 20
 """Of a token at most, nearly always: a longer text is refused before it is cut into tokens."""
@@ -24,13 +24,14 @@ def check_length(model: LALM, conversation: Conversation, new: int) -> None:
     Raises:
         DataError: it is too long.
     """
-    if not isinstance(model, TransformersLALM):
+    inner = opened_or_none(model)
+    if inner is None:
         return
-    positions = model.network.config.get_text_config().max_position_embeddings
+    positions = inner.network.config.get_text_config().max_position_embeddings
     text = f"{conversation.system or ''}\n{conversation.text or ''}"
     if len(text) > CHARACTERS * positions:
         raise DataError(f"the text has {len(text):,} characters, too many for {positions:,} tokens")
-    tokens = len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+    tokens = len(inner.tokenizer(text, add_special_tokens=False)["input_ids"])
     if tokens + new > positions:
         raise DataError(f"{tokens:,} tokens and {new:,} new ones are more than {positions:,}")
 
@@ -43,11 +44,12 @@ def count_tokens(
     An answer that was not cut off has one more than its text, which ended it. Zeros for a model
     without a tokenizer, such as one that is behind a server itself.
     """
-    if not isinstance(model, TransformersLALM):
+    inner = opened_or_none(model)
+    if inner is None:
         return 0, 0
-    prompt = int(model.tokens([conversation]).mask.sum())
+    prompt = int(inner.tokens([model.as_asked(conversation)]).mask.sum())
     texts = [
-        len(model.tokenizer(answer.text, add_special_tokens=False)["input_ids"])
+        len(inner.tokenizer(answer.text, add_special_tokens=False)["input_ids"])
         for answer in answers
     ]
     return prompt, sum(texts) + sum(not answer.truncated for answer in answers)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from greaves.base.text import printable
 
 
-class ApiError(Exception):
+class ApiError(HTTPException):
     """A request that is not answered.
 
     Args:
@@ -27,25 +29,13 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        self.message = printable(message)  # it may quote the request
-        super().__init__(self.message)
-        self.status, self.code, self.param = status, code, param and printable(param)
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of the reply."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        after = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(status, printable(message), after)  # it may quote the request
+        self.code, self.param = code, param and printable(param)
 
     @property
     def body(self) -> dict[str, Any]:
         """The reply, in OpenAI's form."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {
-            "error": {
-                "message": self.message,
-                "type": kind,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
+        kind = "invalid_request_error" if self.status_code < 500 else "server_error"
+        fault = {"message": self.detail, "type": kind, "param": self.param, "code": self.code}
+        return {"error": fault}

@@ -27,7 +27,7 @@ MOST_CHOICES = 16
 """Samples of one request."""
 
 COLDEST = 0.01
-"""Below it, but above 0, a temperature is a mistake: logits divided by it are no numbers."""
+"""Below it, but above 0, a temperature is a mistake: logits divided by it are not numbers."""
 
 HIGHEST_RATE = 192_000
 """Hz; a header that claims more is refused before the samples are read."""
@@ -95,7 +95,7 @@ class Asked:
         text: the user's text; None for speech alone.
         clip: bytes of a WAV file; None for text alone.
         system: system prompt, if there is one.
-        sampling: temperature, top_p, max_new_tokens.
+        sampling: temperature, top_p, max_new_tokens; the rest is as in every request.
         seeds: one for every choice.
     """
 
@@ -132,12 +132,7 @@ def read_request(body: bytes, *, served: str, max_tokens: int) -> Asked:
     if limit > max_tokens:
         raise ApiError(400, f"at most {max_tokens} tokens are written here", param="max_tokens")
     system, text, clip = _turns(request.messages)
-    sampling = Sampling(
-        n=request.n,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        max_new_tokens=limit,
-    )
+    sampling = Sampling(1, request.temperature, request.top_p, limit)
     return Asked(text, clip, system, sampling, choice_seeds(request.seed or 0, request.n))
 
 

@@ -12,14 +12,14 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.source import Drawn, SourceQuestion, draw, draw_benign, speakable
+from greaves.data.alignment.source import Source, SourceQuestion, speakable
 from greaves.data.alignment.spec import BeaverTailsSpec
 
 COLUMNS = ("prompt", "response", "category", "is_safe")
@@ -40,7 +40,7 @@ class _Prompt:
     safe: set[str] = field(default_factory=set)
 
 
-class BeaverTails:
+class BeaverTails(Source):
     """Questions of a dataset in BeaverTails' schema.
 
     Args:
@@ -65,18 +65,14 @@ class BeaverTails:
                 category = min(asked.categories, key=lambda name: (-asked.categories[name], name))
                 self._harmful.setdefault(category, []).append((text, asked))
 
-    def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
-        pools = {
+    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
+        return {
             category: _questions(pool, category, seed, answered)
             for category, pool in self._harmful.items()
         }
-        return draw(pools, per_category, seed)
 
-    def benign(
-        self, count: int, seed: int, answered: bool, apart_from: Collection[str]
-    ) -> tuple[SourceQuestion, ...]:
-        pool = _questions(self._benign, "benign", seed, answered)
-        return draw_benign(pool, count, seed, apart_from)
+    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
+        return _questions(self._benign, "benign", seed, answered)
 
     def describe(self) -> dict[str, Any]:
         return dict(self._about)

@@ -161,7 +161,7 @@ def rewrite_all(
                 reply=reply[:LONGEST_REPLY],
                 fault=fault,
             )
-            work.keep_attempt(attempt)
+            work.keep(attempt)
             tried.append(attempt)
 
     each("rewriting", harmful, ask, rewriter.parallel, steps)

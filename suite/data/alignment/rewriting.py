@@ -32,17 +32,15 @@ _SENTENCE_END = re.compile(r"[.?!](?=\s|$)")
 
 
 class Rewriter(Protocol):
-    """Turns harmful questions into benign ones."""
+    """Turns harmful questions into benign ones.
 
-    @property
-    def attempts(self) -> int:
-        """How often one question is tried before it is left out."""
-        ...
+    Attributes:
+        attempts: how often one question is tried before it is left out.
+        parallel: how many questions may be rewritten at the same time.
+    """
 
-    @property
-    def parallel(self) -> int:
-        """How many questions may be rewritten at the same time."""
-        ...
+    attempts: int
+    parallel: int
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of the rewriter."""

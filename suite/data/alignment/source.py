@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from greaves.data.pocket.grammar import (
     FORMS,
@@ -47,86 +48,68 @@ class Drawn:
     missing: dict[str, int]
 
 
-class Source(Protocol):
+class Source(ABC):
     """Questions to choose from; the same seed always draws the same ones."""
+
+    @abstractmethod
+    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
+        """Category -> its harmful questions; only those with a safe response if `answered`."""
+
+    @abstractmethod
+    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
+        """The benign questions, as `harmful_pools` gives the harmful ones."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of the source: name, revision, licence, hash."""
 
     def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
         """So many harmful questions of each category.
 
         Args:
             per_category: wanted of each.
-            seed: of the choice.
+            seed: of the choice; a category's draw does not depend on the others.
             answered: only questions with a safe response.
         """
-        ...
+        chosen: list[SourceQuestion] = []
+        missing: dict[str, int] = {}
+        for category, questions in sorted(self.harmful_pools(seed, answered).items()):
+            pool = sorted(questions, key=lambda question: question.text)
+            count = min(per_category, len(pool))
+            chosen += random.Random(f"{seed}/{category}").sample(pool, count)
+            if count < per_category:
+                missing[category] = per_category - count
+        return Drawn(tuple(chosen), missing)
 
     def benign(
         self, count: int, seed: int, answered: bool, apart_from: Collection[str]
     ) -> tuple[SourceQuestion, ...]:
         """At most so many benign questions, none of whose texts is in `apart_from`."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """What a manifest says of the source: name, revision, licence, hash."""
-        ...
+        pool = [q for q in self.benign_pool(seed, answered) if q.text not in apart_from]
+        pool.sort(key=lambda question: question.text)
+        return tuple(random.Random(f"{seed}/benign").sample(pool, min(count, len(pool))))
 
 
-def speakable(text: str) -> bool:
-    """Whether a text has a letter to speak, and no control characters."""
-    kinds = {unicodedata.category(letter) for letter in text}
-    return bool(kinds & {"Lu", "Ll", "Lo"}) and not kinds & {"Cc", "Cs"}
-
-
-def draw(pools: dict[str, list[SourceQuestion]], per_category: int, seed: int) -> Drawn:
-    """Draws from each category's pool; the order within a pool does not matter.
-
-    Args:
-        pools: category -> its questions.
-        per_category: wanted of each.
-        seed: of the choice; a category's draw does not depend on the others.
-    """
-    chosen: list[SourceQuestion] = []
-    missing: dict[str, int] = {}
-    for category in sorted(pools):
-        pool = sorted(pools[category], key=lambda question: question.text)
-        count = min(per_category, len(pool))
-        chosen += random.Random(f"{seed}/{category}").sample(pool, count)
-        if count < per_category:
-            missing[category] = per_category - count
-    return Drawn(tuple(chosen), missing)
-
-
-def draw_benign(
-    pool: list[SourceQuestion], count: int, seed: int, apart_from: Collection[str]
-) -> tuple[SourceQuestion, ...]:
-    """Draws benign questions other than those in `apart_from`."""
-    left = sorted((q for q in pool if q.text not in apart_from), key=lambda q: q.text)
-    return tuple(random.Random(f"{seed}/benign").sample(left, min(count, len(left))))
-
-
-class PocketSource:
+class PocketSource(Source):
     """Questions about the training pairs of the pocket grammar, with its refusals and answers.
 
     Every question has a response. Only harmful questions whose rewrite is a training pair too are
     drawn, so that no set meets a validation or evaluation pair.
     """
 
-    def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
+    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
         pools: dict[str, list[SourceQuestion]] = {}
         for question, _ in mirror_questions(10_000, seed):
             own = _with_response(question, seed)
             pools.setdefault(own.category, []).append(own)
-        return draw(pools, per_category, seed)
+        return pools
 
-    def benign(
-        self, count: int, seed: int, answered: bool, apart_from: Collection[str]
-    ) -> tuple[SourceQuestion, ...]:
-        pool = [
+    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
+        return [
             _with_response(Question(pair, number % len(FORMS)), seed)
             for number, pair in enumerate(split_pairs()["train"])
             if not pair.harmful
         ]
-        return draw_benign(pool, count, seed, apart_from)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -141,3 +124,9 @@ def _with_response(question: Question, seed: int) -> SourceQuestion:
     respond = refusal if question.pair.harmful else answer
     response = respond(question.pair, random.Random(f"{seed}/{question.text}"))
     return SourceQuestion(question.text, question.pair.category, response)
+
+
+def speakable(text: str) -> bool:
+    """Whether a text has a letter to speak, and no control characters."""
+    kinds = {unicodedata.category(letter) for letter in text}
+    return bool(kinds & {"Lu", "Ll", "Lo"}) and not kinds & {"Cc", "Cs"}

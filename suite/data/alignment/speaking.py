@@ -50,7 +50,7 @@ def make_clips(
 
     def make(item: PlannedItem) -> None:
         clip = _make(item, keys[item.id], engine, seed, work.folder)
-        work.keep_clip(clip)
+        work.keep(clip)
         made[item.id] = clip
 
     left = [item for item in items if item.id not in made]

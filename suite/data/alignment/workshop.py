@@ -111,15 +111,13 @@ class Workshop:
             )
         return kept
 
-    def keep_attempt(self, attempt: Attempt) -> None:
-        """Append a reply; safe from any thread."""
+    def keep(self, record: Attempt | MadeClip) -> None:
+        """Append a reply or a clip; safe from any thread."""
         with self._lock:
-            self.attempts.append([attempt])
-
-    def keep_clip(self, clip: MadeClip) -> None:
-        """Append a clip; safe from any thread."""
-        with self._lock:
-            self.clips.append([clip])
+            if isinstance(record, Attempt):
+                self.attempts.append([record])
+            else:
+                self.clips.append([record])
 
 
 @contextmanager
@@ -129,7 +127,7 @@ def workshop(folder: Path) -> Iterator[Workshop]:
     Raises:
         StoreError: another build writes to it, or it cannot be written.
     """
-    with lock(folder):
+    with lock(folder, writer="build", option="--out"):
         yield Workshop(folder)
 
 

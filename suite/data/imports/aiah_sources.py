@@ -27,8 +27,14 @@ from greaves.data.imports.aiah_layout import (
     same_topic,
     topic_remarks,
 )
-from greaves.data.imports.hub_copy import HUB, clips_of, hub_folder
-from greaves.data.imports.named_clips import LIST, find_clips, named_section
+from greaves.data.imports.named_clips import (
+    HUB,
+    LIST,
+    clips_of,
+    find_clips,
+    hub_folder,
+    named_section,
+)
 from greaves.data.imports.own_questions import greaves_section, texts_section
 from greaves.data.imports.question_texts import Place, Texts, read_texts
 

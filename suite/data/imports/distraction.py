@@ -39,5 +39,5 @@ def read_distraction(folder: Path) -> Distraction:
         return Distraction.model_validate(read_object(path) or {})
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
+        field = ".".join(map(str, first["loc"]))
         raise DataError(f"{field}: {first['msg'].lower()}", where=str(path)) from None

@@ -148,15 +148,15 @@ class Fact:
 
 
 def _facts(
-    name: str, questions: tuple[str, ...], sentence: str, table: dict[tuple[str, ...], str]
+    name: str, questions: tuple[str, ...], sentence: str, rows: tuple[tuple[str, ...], ...]
 ) -> Iterator[Fact]:
-    """Facts of one kind: words that `{0}`, `{1}` stand for -> answer, which `{answer}` does."""
-    for words, answer in table.items():
+    """Facts of one kind; a row holds the words for `{0}` and `{1}`, and the answer last."""
+    for row in rows:
         yield Fact(
-            name=name.format(*words).lower(),
-            questions=tuple(question.format(*words) for question in questions),
-            answer=answer,
-            sentence=sentence.format(*words, answer=answer),
+            name=name.format(*row).lower(),
+            questions=tuple(question.format(*row) for question in questions),
+            answer=row[-1],
+            sentence=sentence.format(*row, answer=row[-1]),
         )
 
 
@@ -169,15 +169,19 @@ FACTS: tuple[Fact, ...] = (
             "Name the capital of {0}.",
         ),
         "The capital of {0} is {answer}.",
-        {("France",): "Paris", ("Italy",): "Rome", ("Japan",): "Tokyo"}
-        | {("Spain",): "Madrid", ("Egypt",): "Cairo", ("Kenya",): "Nairobi"},
+        (
+            *(("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo")),
+            *(("Spain", "Madrid"), ("Egypt", "Cairo"), ("Kenya", "Nairobi")),
+        ),
     ),
     *_facts(
         "color-{0}",
         ("What color is {0}?", "Which color does {0} have?", "Name the color of {0}."),
         "The color of {0} is {answer}.",
-        {("grass",): "green", ("snow",): "white", ("coal",): "black"}
-        | {("honey",): "golden", ("blood",): "red"},
+        (
+            *(("grass", "green"), ("snow", "white"), ("coal", "black")),
+            *(("honey", "golden"), ("blood", "red")),
+        ),
     ),
     *_facts(
         "opposite-{0}",
@@ -187,8 +191,10 @@ FACTS: tuple[Fact, ...] = (
             "Name the opposite of {0}.",
         ),
         "The opposite of {0} is {answer}.",
-        {("hot",): "cold", ("day",): "night", ("early",): "late"}
-        | {("empty",): "full", ("quiet",): "loud"},
+        (
+            *(("hot", "cold"), ("day", "night"), ("early", "late")),
+            *(("empty", "full"), ("quiet", "loud")),
+        ),
     ),
     *_facts(
         "count-{0}-{1}",
@@ -198,8 +204,10 @@ FACTS: tuple[Fact, ...] = (
             "How many {0} are in a {1}?",
         ),
         "A {1} has {answer} {0}.",
-        {("days", "week"): "seven", ("months", "year"): "twelve", ("minutes", "hour"): "sixty"}
-        | {("legs", "spider"): "eight", ("wheels", "tricycle"): "three"}
-        | {("sides", "square"): "four"},
+        (
+            *(("days", "week", "seven"), ("months", "year", "twelve")),
+            *(("minutes", "hour", "sixty"), ("legs", "spider", "eight")),
+            *(("wheels", "tricycle", "three"), ("sides", "square", "four")),
+        ),
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from greaves import __version__
 from greaves.base.errors import ModelError
-from greaves.base.store import write_json
+from greaves.base.store import new_folder, write_json
 from greaves.models.conversion.qwen_audio_processor import (
     RANKS,
     base_tokens,
@@ -201,26 +200,19 @@ def _whole_or_not(destination: Path) -> Iterator[Path]:
     """A folder to write in, which becomes the destination at the end, or goes with an error."""
     if destination.exists() or destination.is_symlink():
         raise ModelError("it is there already", where=str(destination), do="name a new folder")
-    part = destination.with_name(f"{destination.name}.part")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        part.mkdir()
-    except FileExistsError:
+    part = destination.with_name(f".{destination.name}.part")
+    if part.exists():
         raise ModelError(
             "another conversion is writing here, or was killed",
             where=str(part),
             do="wait for it, or remove the folder",
-        ) from None
-    except OSError as error:
-        raise ModelError(f"cannot be written ({error.strerror})", where=str(part)) from None
+        )
     try:
-        yield part
-        os.replace(part, destination)
+        with new_folder(destination):
+            yield part
     except (OSError, SafetensorError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(f"cannot be written ({reason})", where=str(destination)) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

@@ -66,7 +66,7 @@ class OriginalConfig(_Original):
         if self.kv_channels * self.num_attention_heads != self.hidden_size:
             raise ValueError("kv_channels x num_attention_heads is not hidden_size")
         if self.audio.n_state % self.audio.n_head:
-            raise ValueError("audio.n_state is no multiple of audio.n_head")
+            raise ValueError("audio.n_state is not a multiple of audio.n_head")
         if self.audio.output_dim != self.hidden_size:
             raise ValueError("audio.output_dim is not hidden_size")
         if self.base_tokens < 256 or self.base_tokens + len(SPECIAL_TOKENS) > self.vocab_size:

@@ -7,8 +7,8 @@ import binascii
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers.convert_slow_tokenizer import bytes_to_unicode
+from tokenizers import Tokenizer, normalizers
+from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from greaves.base.errors import ModelError
 
@@ -21,7 +21,7 @@ def read_ranks(path: Path) -> list[bytes]:
 
     Raises:
         ModelError: the file cannot be read, a line is something else, a token or rank occurs
-            twice or is left out, or one of the 256 single bytes is no token.
+            twice or is left out, or one of the 256 single bytes is not a token.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -52,7 +52,7 @@ def read_ranks(path: Path) -> list[bytes]:
     for byte in range(256):
         if bytes([byte]) not in ranks:
             raise ModelError(
-                f"byte {byte} is no token, so not every text has tokens", where=str(path)
+                f"byte {byte} is not a token, so not every text has tokens", where=str(path)
             )
     return sorted(ranks, key=ranks.__getitem__)
 
@@ -62,34 +62,17 @@ def byte_level_bpe(
 ) -> Tokenizer:
     """The tokenizer that cuts every text, once it is in Unicode's form NFC, as tiktoken does.
 
-    tiktoken joins, again and again, the two neighbours whose joint token has the lowest rank,
-    however they were cut. So every way to cut a token in two tokens is a merge, and merges stand in
-    the order of the ranks they make; a piece that is a token as a whole is never cut.
+    transformers' own converter, without the package tiktoken: every way to cut a token in two is a
+    merge, in the order of the ranks; a piece that is a token as a whole is never cut.
 
     Args:
         tokens: see `read_ranks`.
         pattern: regular expression of the pieces that are cut on their own.
         special_tokens: follow the tokens, in this order.
     """
-    letters = bytes_to_unicode()
-    names = ["".join(letters[byte] for byte in token) for token in tokens]
-    ids = {name: rank for rank, name in enumerate(names)}
-    merges = [
-        (name[:cut], name[cut:])
-        for name in names
-        for cut in range(1, len(name))
-        if name[:cut] in ids and name[cut:] in ids
-    ]
-    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=True))
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    converter = TikTokenConverter(pattern=pattern, extra_special_tokens=list(special_tokens))
+    converter.load_tiktoken_bpe = lambda _: ranks
+    tokenizer: Tokenizer = converter.converted()
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in special_tokens]
-    )
     return tokenizer

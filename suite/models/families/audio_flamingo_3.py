@@ -10,13 +10,12 @@ from typing import Any
 
 from transformers import AudioFlamingo3ForConditionalGeneration
 
-from greaves.models.contract import register_model
-from greaves.models.loading import checkpoint
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
+@register_family("audio-flamingo-3")
 class AudioFlamingo3(TransformersLALM):
-    """Audio Flamingo 3 and every checkpoint of its architecture."""
+    """Audio Flamingo 3 from the hub or a local folder."""
 
     architecture = "Audio Flamingo 3"
     hub = "nvidia/audio-flamingo-3-hf"
@@ -34,16 +33,3 @@ class AudioFlamingo3(TransformersLALM):
     def longest_clip(self) -> float:
         """The processor cuts what is longer, with no more than a warning."""
         return float(self.processor.max_audio_len)
-
-
-@register_model("audio-flamingo-3")
-def audio_flamingo_3(
-    path: str | None = None,
-    revision: str | None = None,
-    name: str = "audio-flamingo-3",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> AudioFlamingo3:
-    """Audio Flamingo 3 from the hub or a local folder."""
-    folder = checkpoint(path, AudioFlamingo3.hub, revision)
-    return AudioFlamingo3.load(name, folder, device=device, dtype=dtype)

@@ -9,8 +9,6 @@ can be fine-tuned but not steered. The vision tower, which needs timm, is not bu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,12 +21,9 @@ from transformers.models.gemma3n.modeling_gemma3n import (
 )
 
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError
-from greaves.models.audio_text_processor import AudioTextProcessor
+from greaves.models.audio_text_processor import Heard
 from greaves.models.batches import Tokens
-from greaves.models.contract import register_model
-from greaves.models.loading import checkpoint
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 AUDIO_TOKENS = 188
 """Of every clip."""
@@ -59,8 +54,9 @@ class HearingGemma(Gemma3nForConditionalGeneration):  # type: ignore[misc]
         self.post_init()
 
 
+@register_family("gemma-3n")
 class Gemma3n(TransformersLALM):
-    """Gemma 3n E2B and E4B."""
+    """Gemma 3n from the hub or a local folder; its vision tower is not built."""
 
     architecture = "Gemma 3n"
     hub = "google/gemma-3n-E4B-it"
@@ -68,14 +64,19 @@ class Gemma3n(TransformersLALM):
     audio_token = "<audio_soft_token>"  # noqa: S105 - a token of the vocabulary
     audio_prompt = "\n\n<start_of_audio><audio_soft_token><end_of_audio>\n\n"
     end_of_turn = "<end_of_turn>"
+    feature_extractor = Gemma3nAudioFeatureExtractor
     one_stream = False
+    points = TransformersLALM.points - {"layers"}
     longest_clip = 30.0
     feature_batch = 1  # its mel frames are padded with the longest clip of a batch
 
-    @classmethod
-    def read_processor(cls, folder: Path) -> AudioTextProcessor:
-        """Tokenizer and feature extractor; images are left out."""
-        return AudioTextProcessor.read(folder, Gemma3nAudioFeatureExtractor, cls.audio_token, hear)
+    @staticmethod
+    def hear(extractor: Any, waves: Sequence[Any]) -> Heard:
+        """As many audio tokens for every clip; unused ones are filled by the network."""
+        made = extractor(list(waves), return_tensors="pt")
+        inputs = {name: made[name] for name in ("input_features", "input_features_mask")}
+        inputs["input_features_mask"] = inputs["input_features_mask"].bool()
+        return inputs, [AUDIO_TOKENS] * len(waves)
 
     def render(self, conversation: Conversation) -> str:
         """The chat template, and what the native processor puts around a clip."""
@@ -99,34 +100,3 @@ class Gemma3n(TransformersLALM):
         """Every layer's own embedding of each token; audio tokens count as token 0."""
         with torch.no_grad():
             return {"per_layer_inputs": self.network.get_decoder().get_per_layer_inputs(tokens.ids)}
-
-    def layer_outputs(self, *forms: Sequence[Conversation]) -> Tensor:
-        """Raises ModelError: a layer hands on four streams."""
-        raise ModelError(f"{self.name} cannot be read layer by layer: each hands on four streams")
-
-    def attach_steering(
-        self, vectors: Mapping[int, Tensor], alpha: float
-    ) -> AbstractContextManager[None]:
-        """Raises ModelError: a layer hands on four streams."""
-        raise ModelError(f"{self.name} cannot be steered: its layers hand on four streams")
-
-
-def hear(extractor: Any, waves: Sequence[Any]) -> tuple[dict[str, Tensor], list[int]]:
-    """As many audio tokens for every clip; unused ones are filled by the network."""
-    made = extractor(list(waves), return_tensors="pt")
-    inputs = {name: made[name] for name in ("input_features", "input_features_mask")}
-    inputs["input_features_mask"] = inputs["input_features_mask"].bool()
-    return inputs, [AUDIO_TOKENS] * len(waves)
-
-
-@register_model("gemma-3n")
-def gemma3n(
-    path: str | None = None,
-    revision: str | None = None,
-    name: str = "gemma-3n",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> Gemma3n:
-    """Gemma 3n from the hub or a local folder; its vision tower is not built."""
-    folder = checkpoint(path, Gemma3n.hub, revision)
-    return Gemma3n.load(name, folder, device=device, dtype=dtype)

@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import GraniteSpeechForConditionalGeneration
 
 from greaves.base.conversation import Conversation
 from greaves.models.adapters import merge_own_adapter
-from greaves.models.audio_text_processor import AudioTextProcessor
+from greaves.models.audio_text_processor import Heard
 from greaves.models.chat_text import plain_turns
-from greaves.models.contract import register_model
 from greaves.models.granite_mel import GraniteMel
-from greaves.models.loading import checkpoint
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
+@register_family("granite-speech")
 class GraniteSpeech(TransformersLALM):
-    """Granite Speech 3.x and later checkpoints of its architecture."""
+    """Granite Speech from the hub or a local folder; its speech adapter is merged."""
 
     architecture = "Granite Speech"
     hub = "ibm-granite/granite-speech-3.3-8b"
@@ -36,6 +35,7 @@ class GraniteSpeech(TransformersLALM):
     audio_token = "<|audio|>"  # noqa: S105 - a token of the vocabulary
     audio_prompt = "<|audio|>"
     end_of_turn = "<|end_of_text|>"
+    feature_extractor = GraniteMel
     system_marks = ("<|start_of_role|>system<|end_of_role|>", "<|end_of_text|>\n")
     feature_batch = 1  # the encoder has no mask: padding would be heard
     longest_clip = None
@@ -48,10 +48,12 @@ class GraniteSpeech(TransformersLALM):
         scale_logits(network)
         return network
 
-    @classmethod
-    def read_processor(cls, folder: Path) -> AudioTextProcessor:
-        """Tokenizer and mel spectrogram, without torchaudio."""
-        return AudioTextProcessor.read(folder, GraniteMel, cls.audio_token, hear)
+    @staticmethod
+    def hear(extractor: GraniteMel, waves: Sequence[Any]) -> Heard:
+        """Three audio tokens for every 15 encoder frames of 20 ms, begun windows whole."""
+        counts = [extractor.audio_tokens(len(wave)) for wave in waves]
+        mel = torch.cat([extractor(wave) for wave in waves])
+        return {"input_features": mel}, counts
 
     def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
         """Its template takes text only, the audio token in it."""
@@ -78,23 +80,3 @@ def scale_logits(network: Any) -> None:
         network.get_output_embeddings().register_forward_hook(
             lambda _module, _inputs, logits: logits / scaling
         )
-
-
-def hear(extractor: GraniteMel, waves: Sequence[Any]) -> tuple[dict[str, Tensor], list[int]]:
-    """Three audio tokens for every 15 encoder frames of 20 ms, begun windows whole."""
-    counts = [extractor.audio_tokens(len(wave)) for wave in waves]
-    mel = torch.cat([extractor(wave) for wave in waves])
-    return {"input_features": mel}, counts
-
-
-@register_model("granite-speech")
-def granite_speech(
-    path: str | None = None,
-    revision: str | None = None,
-    name: str = "granite-speech",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> GraniteSpeech:
-    """Granite Speech from the hub or a local folder; its speech adapter is merged."""
-    folder = checkpoint(path, GraniteSpeech.hub, revision)
-    return GraniteSpeech.load(name, folder, device=device, dtype=dtype)

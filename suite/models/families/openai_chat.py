@@ -1,7 +1,7 @@
 """A model behind an OpenAI-compatible chat server that takes `input_audio`.
 
-It is a black box: it answers, under a system prompt or a prompt suffix if one is attached, and
-nothing else. What the server runs cannot be seen, so the fingerprint is that of the question put to
+It is a black box: parts of a defence act on clips, conversations and answers, and on nothing else.
+What the server runs cannot be seen, so the fingerprint is that of the question put to
 it: model name, URL, and the options that change an answer.
 """
 
@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NoReturn, get_args, overload
-
-from torch import Tensor
+from typing import Any, get_args, overload
 
 from greaves.base.chat_api import (
     ChatFailure,
@@ -27,15 +24,15 @@ from greaves.base.errors import ModelError
 from greaves.base.records import MODES, Mode, content_hash
 from greaves.base.usage import Usage
 from greaves.models.chat_parts import ClipForm, clip_part, text_part
-from greaves.models.contract import Generated, Unanswered, register_model
-from greaves.models.standing_prompts import StandingPrompts
+from greaves.models.chat_text import NONE, TEMPLATE, check_system
+from greaves.models.contract import LALM, Generated, Unanswered, register_model
 
 PROTOCOL = "input_audio: wav, 16 kHz, mono, 16-bit; clip before text; one request a sample"
 """How a question is put; part of the fingerprint."""
 
 
 @register_model("openai")
-class OpenAIChat(StandingPrompts):
+class OpenAIChat(LALM):
     """A model on a chat server (vLLM, SGLang, OpenAI, greaves serve): openai:MODEL@URL.
 
     Args:
@@ -43,6 +40,7 @@ class OpenAIChat(StandingPrompts):
         modes: in which the server can be asked; OpenAI's audio models take no text alone, other
             servers no audio. Default: all.
         clip_as: "input_audio", or "audio_url" for servers that take clips as data URIs only.
+        system: text of a system turn in every conversation; "none" for no such turn.
         options: see `greaves.base.chat_api.ChatOptions`: key_env, concurrency, timeout, retries,
             prices, extra (such as {top_k: 50}).
 
@@ -50,9 +48,7 @@ class OpenAIChat(StandingPrompts):
         ModelError: the address or an option is of no use, or the openai package is not installed.
     """
 
-    white_box = False
     takes_address = True
-    modes: frozenset[Mode]  # type: ignore[misc]  # the server's, not the class's
 
     def __init__(
         self,
@@ -60,11 +56,12 @@ class OpenAIChat(StandingPrompts):
         *,
         modes: Sequence[Mode] = MODES,
         clip_as: ClipForm = "input_audio",
+        system: str = NONE,
         **options: Any,
     ) -> None:
-        super().__init__()
-        self.check(address, modes=modes, clip_as=clip_as, **options)
+        self.check(address, modes=modes, clip_as=clip_as, system=system, **options)
         self.modes, self._clip_as = frozenset(modes), clip_as
+        self._system = None if system == NONE else system
         self._server = ChatServer(address, ChatOptions.read(options))
         place = self._server.address
         self.name, self.revision = place.model.rpartition("/")[2], place.url
@@ -74,6 +71,7 @@ class OpenAIChat(StandingPrompts):
                 "url": place.url,
                 "extra": self._server.options.extra,
                 "protocol": PROTOCOL,
+                **({} if self._system is None else {"system": self._system}),
             }
         )
 
@@ -83,6 +81,7 @@ class OpenAIChat(StandingPrompts):
         *,
         modes: Sequence[Mode] = MODES,
         clip_as: ClipForm = "input_audio",
+        system: str = NONE,
         **options: Any,
     ) -> None:
         """Raise ModelError where the address or an option is of no use; nothing is asked."""
@@ -93,11 +92,21 @@ class OpenAIChat(StandingPrompts):
             raise ModelError("option 'modes' names no modes", do=f"list some of {', '.join(MODES)}")
         if clip_as not in get_args(ClipForm):
             raise ModelError("option 'clip_as' is input_audio or audio_url")
+        check_system(system)
+        if system == TEMPLATE:
+            raise ModelError("a server keeps its template to itself", do="give `system` as a text")
 
     def render(self, conversation: Conversation) -> str:
         """The messages as JSON, a placeholder for the clip."""
         spoken = [] if conversation.clip is None else [{"type": "input_audio"}]
-        return json.dumps(_messages(conversation, spoken), ensure_ascii=True)
+        return json.dumps(self._messages(conversation, spoken), ensure_ascii=True)
+
+    def _messages(
+        self, conversation: Conversation, spoken: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        if self._system is not None:
+            conversation = conversation.after_system(self._system)
+        return _messages(conversation, spoken)
 
     def respond(
         self,
@@ -105,7 +114,6 @@ class OpenAIChat(StandingPrompts):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """Every sample is a request of its own, with its own seed."""
         requests = [
             request
             for conversation, own in zip(conversations, seeds, strict=True)
@@ -125,9 +133,8 @@ class OpenAIChat(StandingPrompts):
     def _requests(
         self, conversation: Conversation, sampling: Sampling, seeds: Sequence[int]
     ) -> list[ChatRequest]:
-        conversation = self._under_prompts(conversation)
         spoken = [] if conversation.clip is None else [clip_part(conversation.clip, self._clip_as)]
-        messages = _messages(conversation, spoken)
+        messages = self._messages(conversation, spoken)
         return [
             ChatRequest(
                 messages,
@@ -141,38 +148,6 @@ class OpenAIChat(StandingPrompts):
 
     def usage(self) -> Usage:
         return self._server.usage()
-
-    # -- what a black box does not offer ---------------------------------------------------------
-
-    def _hidden(self, what: str) -> NoReturn:
-        raise ModelError(
-            f"{self.name} is a black box behind a server: its {what} cannot be reached",
-            do="load the model itself where a method needs its weights",
-        )
-
-    def representations(
-        self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
-    ) -> Tensor:
-        """Not offered. Raises ModelError."""
-        self._hidden("hidden states")
-
-    @property
-    def decoder_layers(self) -> int:
-        """Not offered. Raises ModelError."""
-        self._hidden("layers")
-
-    @property
-    def refusal_token_id(self) -> int:
-        """Not offered. Raises ModelError."""
-        self._hidden("tokenizer")
-
-    def output_row(self, token_id: int) -> Tensor:
-        """Not offered. Raises ModelError."""
-        self._hidden("output head")
-
-    def attach_adapter(self, folder: str) -> AbstractContextManager[None]:
-        """Not offered. Raises ModelError."""
-        self._hidden("weights")
 
 
 def _messages(conversation: Conversation, spoken: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,15 +20,14 @@ from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausal
 
 from greaves.base.conversation import Conversation
 from greaves.models.adapters import merge_own_adapter
-from greaves.models.audio_text_processor import AudioTextProcessor
+from greaves.models.audio_text_processor import Heard
 from greaves.models.chat_text import plain_turns
-from greaves.models.contract import register_model
-from greaves.models.loading import checkpoint
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
+@register_family("phi-4-multimodal")
 class Phi4Multimodal(TransformersLALM):
-    """Phi-4-multimodal with its speech adapter in its weights."""
+    """Phi-4-multimodal from the hub or a local folder; its speech adapter is merged."""
 
     architecture = "Phi-4-multimodal"
     hub = "microsoft/Phi-4-multimodal-instruct"
@@ -36,6 +35,7 @@ class Phi4Multimodal(TransformersLALM):
     audio_token = "<|audio|>"  # noqa: S105 - a token of the vocabulary
     audio_prompt = "<|audio|>"
     end_of_turn = "<|end|>"
+    feature_extractor = Phi4MultimodalFeatureExtractor
     lora_targets = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
     subfolders = ("speech-lora",)
     feature_batch = 1  # frames next to padding are not those of a clip alone
@@ -48,11 +48,12 @@ class Phi4Multimodal(TransformersLALM):
         merge_own_adapter(network, folder / "speech-lora")
         return network
 
-    @classmethod
-    def read_processor(cls, folder: Path) -> AudioTextProcessor:
-        """Tokenizer and feature extractor; images are left out."""
-        kind = Phi4MultimodalFeatureExtractor
-        return AudioTextProcessor.read(folder, kind, cls.audio_token, hear)
+    @staticmethod
+    def hear(extractor: Any, waves: Sequence[Any]) -> Heard:
+        """80 ms an audio token."""
+        rate = extractor.sampling_rate
+        made = extractor(list(waves), sampling_rate=rate, return_tensors="pt")
+        return dict(made), made["audio_embed_sizes"].tolist()
 
     def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
         """Its template takes text only, the audio token in it."""
@@ -68,23 +69,3 @@ class Phi4Multimodal(TransformersLALM):
         """The conformer; projections follow."""
         tower: nn.Module = self.network.get_decoder().embed_tokens_extend.audio_embed.encoder
         return tower
-
-
-def hear(extractor: Any, waves: Sequence[Any]) -> tuple[dict[str, Tensor], list[int]]:
-    """80 ms an audio token."""
-    rate = extractor.sampling_rate
-    made = extractor(list(waves), sampling_rate=rate, return_tensors="pt")
-    return dict(made), made["audio_embed_sizes"].tolist()
-
-
-@register_model("phi-4-multimodal")
-def phi4_multimodal(
-    path: str | None = None,
-    revision: str | None = None,
-    name: str = "phi-4-multimodal",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> Phi4Multimodal:
-    """Phi-4-multimodal from the hub or a local folder; its speech adapter is merged."""
-    folder = checkpoint(path, Phi4Multimodal.hub, revision)
-    return Phi4Multimodal.load(name, folder, device=device, dtype=dtype)

@@ -7,20 +7,17 @@ plain count, which the decoder takes as one row.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration, WhisperFeatureExtractor
 
-from greaves.models.audio_text_processor import AudioTextProcessor, whisper_features
-from greaves.models.contract import register_model
-from greaves.models.loading import checkpoint
-from greaves.models.transformers_lalm import TransformersLALM
+from greaves.models.audio_text_processor import Heard, whisper_features
+from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
+@register_family("qwen2.5-omni")
 class Qwen25Omni(TransformersLALM):
-    """The Thinker of a Qwen2.5-Omni checkpoint."""
+    """Qwen2.5-Omni's Thinker from the hub or a local folder; the Talker is never loaded."""
 
     architecture = "Qwen2.5-Omni"
     hub = "Qwen/Qwen2.5-Omni-7B"
@@ -28,30 +25,17 @@ class Qwen25Omni(TransformersLALM):
     audio_token = "<|AUDIO|>"  # noqa: S105 - a token of the vocabulary
     audio_prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>"
     end_of_turn = "<|im_end|>"
+    feature_extractor = WhisperFeatureExtractor
     system_marks = ("<|im_start|>system\n", "<|im_end|>\n")
+    default_system = (
+        "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of"
+        " perceiving auditory and visual inputs, as well as generating text and speech."
+    )
 
-    @classmethod
-    def read_processor(cls, folder: Path) -> AudioTextProcessor:
-        """Tokenizer and feature extractor; images and videos are left out."""
-        return AudioTextProcessor.read(folder, WhisperFeatureExtractor, cls.audio_token, hear)
-
-
-def hear(extractor: Any, waves: Sequence[Any]) -> tuple[dict[str, Tensor], list[int]]:
-    """Two convolution strides and a pooling of two: 25 audio tokens a second."""
-    mel, mask = whisper_features(extractor, waves)
-    frames = (mask.sum(-1) - 1) // 2 + 1
-    inputs = {"input_features": mel, "feature_attention_mask": mask}
-    return inputs, ((frames - 2) // 2 + 1).tolist()
-
-
-@register_model("qwen2.5-omni")
-def qwen2_5_omni(
-    path: str | None = None,
-    revision: str | None = None,
-    name: str = "qwen2.5-omni",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> Qwen25Omni:
-    """Qwen2.5-Omni's Thinker from the hub or a local folder; the Talker is never loaded."""
-    folder = checkpoint(path, Qwen25Omni.hub, revision)
-    return Qwen25Omni.load(name, folder, device=device, dtype=dtype)
+    @staticmethod
+    def hear(extractor: Any, waves: Sequence[Any]) -> Heard:
+        """Two convolution strides and a pooling of two: 25 audio tokens a second."""
+        mel, mask = whisper_features(extractor, waves)
+        frames = (mask.sum(-1) - 1) // 2 + 1
+        inputs = {"input_features": mel, "feature_attention_mask": mask}
+        return inputs, ((frames - 2) // 2 + 1).tolist()

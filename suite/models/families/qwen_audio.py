@@ -29,7 +29,7 @@ from transformers import Qwen2AudioConfig
 
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError
-from greaves.models.contract import Generated, register_model
+from greaves.models.contract import Generated
 from greaves.models.conversion.qwen_audio_tokens import (
     AUDIO,
     AUDIO_END,
@@ -38,7 +38,7 @@ from greaves.models.conversion.qwen_audio_tokens import (
     TURN_START,
 )
 from greaves.models.families.qwen2_audio import Qwen2Audio
-from greaves.models.transformers_lalm import Tokens
+from greaves.models.transformers_lalm import Tokens, register_family
 
 HOP = 160
 """Samples at 16 kHz from one mel frame to the next."""
@@ -91,8 +91,9 @@ def mel_features(extractor: Any, waves: Sequence[Any]) -> tuple[Tensor, Tensor]:
     return mel * mask[:, None], mask
 
 
+@register_family("qwen-audio")
 class QwenAudio(Qwen2Audio):
-    """Qwen-Audio-Chat of the first generation, converted."""
+    """First-generation Qwen-Audio-Chat from a folder that `greaves convert qwen-audio` made."""
 
     architecture = "converted first-generation Qwen-Audio"
     audio_token = AUDIO
@@ -100,12 +101,24 @@ class QwenAudio(Qwen2Audio):
     end_of_turn = TURN_END
     modes = frozenset({"audio-text", "text-only"})
 
+    @classmethod
+    def checkpoint_folder(cls, path: str | Path | None, revision: str | None) -> Path:
+        """A folder on this machine. Raises ModelError for one that was not converted."""
+        if path is None or revision is not None:
+            raise ModelError("qwen-audio needs the option `path`, and no `revision`", do=_CONVERT)
+        _check_converted(Path(path))
+        return Path(path)
+
+    def template_system(self) -> str:
+        """What the original's code put into the system turn."""
+        return "You are a helpful assistant."
+
     def render(self, conversation: Conversation) -> str:
-        """The original's chat form; a system turn only where one is given."""
-        return "".join(text for text, _ in self._parts(conversation))
+        """The original's chat form; a system turn only where one is given or set."""
+        return "".join(text for text, _ in self._parts(self.under_system(conversation)))
 
     def processed(self, texts: list[str], waves: list[Any]) -> dict[str, Any]:
-        """See `SpokenPrompts.processed`; each clip has the placeholders that the original had."""
+        """Each clip gets as many placeholders as the original gave it."""
         counts = iter([audio_lengths(len(wave))[1] for wave in waves])
         expanded = [
             re.sub(re.escape(AUDIO), lambda _: AUDIO * next(counts), text) for text in texts
@@ -121,7 +134,7 @@ class QwenAudio(Qwen2Audio):
     def tokens(
         self, conversations: Sequence[Conversation], replies: Sequence[Sequence[int]] = ()
     ) -> Tokens:
-        """See `TransformersLALM.tokens`. Raises ModelError beyond 2,048 tokens."""
+        """Raises ModelError beyond 2,048 tokens."""
         tokens = super().tokens(conversations, replies)
         self._check_length(conversations, tokens, 0)
         return tokens
@@ -132,7 +145,7 @@ class QwenAudio(Qwen2Audio):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        """See `LALM.respond`. Raises ModelError if a response could pass the 2,048th token."""
+        """Raises ModelError if a response could pass the 2,048th token."""
         self._check_length(conversations, self.tokens(conversations), sampling.max_new_tokens)
         return super().respond(conversations, sampling, seeds)
 
@@ -185,21 +198,6 @@ def _turn(role: str, content: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
     return [*_begin(role), *content, (TURN_END, True), ("\n", False)]
 
 
-@register_model("qwen-audio")
-def qwen_audio(
-    path: str | None = None,
-    name: str = "qwen-audio",
-    device: str | None = None,
-    dtype: str = "bfloat16",
-) -> QwenAudio:
-    """First-generation Qwen-Audio-Chat from a folder that `greaves convert qwen-audio` made."""
-    if path is None:
-        raise ModelError("qwen-audio needs the option `path`", do=_CONVERT)
-    folder = Path(path)
-    _check_converted(folder)
-    return QwenAudio.load(name, folder, device=device, dtype=dtype)
-
-
 def _check_converted(folder: Path) -> None:
     """Raises ModelError for what loads only after conversion, or as another family."""
     kind = _field(folder / "config.json", "model_type")
@@ -210,7 +208,7 @@ def _check_converted(folder: Path) -> None:
             do=_CONVERT,
         )
     if kind != Qwen2AudioConfig.model_type:
-        return  # `load` says what is wrong
+        return  # loading says what is wrong
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(
             "it has no tokenizer", where=str(folder), do=f"put qwen.tiktoken in SRC and {_CONVERT}"

@@ -14,7 +14,7 @@ from greaves.base.seeds import sample_seed
 from greaves.data.pocket.grammar import Reading, read_response
 from greaves.data.pocket.lexicon import Pair
 from greaves.data.task import read_json_lines
-from greaves.models.families.qwen2_audio import load_folder
+from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.pocket.prompts import (
     REFUSAL_PROMPT,
     SAFETY_SYSTEMS,
@@ -77,7 +77,9 @@ class Responder:
     """
 
     def __init__(self, weights: Path, samples: int, seed: int) -> None:
-        self._model = load_folder("pocket", weights, device="cpu", dtype="float32")
+        self._model = Qwen2Audio.from_checkpoint(
+            weights, name="pocket", device="cpu", dtype="float32", system="none"
+        )
         self._samples, self._seed = samples, seed
 
     def respond(self, name: str, asked: Sequence[Conversation]) -> list[list[str]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greaves.align.training.buckets import length_buckets, padding_ratio
+from greaves.align.training.buckets import length_buckets
 
 
 @given(st.lists(st.integers(1, 500), max_size=120), st.integers(1, 17), st.integers(0, 9))
@@ -18,6 +18,15 @@ def test_every_index_of_the_epoch_stays_once(lengths: list[int], batch: int, see
     arranged = length_buckets(order, lengths, batch, seed)
     assert sorted(arranged) == sorted(order)
     assert arranged == length_buckets(order, lengths, batch, seed)
+
+
+def padding_ratio(order: list[int], lengths: list[int], batch_size: int) -> float:
+    """Padded tokens over real tokens when each batch is padded to its longest row; 1 at best."""
+    padded = real = 0
+    for start in range(0, len(order), batch_size):
+        batch = [lengths[index] for index in order[start : start + batch_size]]
+        padded, real = padded + max(batch) * len(batch), real + sum(batch)
+    return padded / real
 
 
 def epoch(count: int, seed: int) -> tuple[list[int], list[int]]:

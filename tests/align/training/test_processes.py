@@ -6,8 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from small_folders import copy_pairs, copy_questions
+from watching import children, until
 
 from greaves.align.defence import Defence
 from greaves.base.progress import Steps
@@ -138,12 +139,24 @@ def alone(write: Write) -> tuple[list[float], dict[str, torch.Tensor]]:
     return trained(recipe)
 
 
+@pytest.fixture(scope="module")
+def two(write: Write) -> Callable[[str], Path]:
+    """A finished run of two processes under an engine; one for all tests that look at it."""
+
+    @cache
+    def finished(engine: str) -> Path:
+        recipe = write(f"two-{engine}", {"engine": engine, "keep_epochs": [1], **TWO})
+        run(recipe)
+        return recipe
+
+    return finished
+
+
 @pytest.mark.parametrize("engine", ["plain", "zero-1", "zero-2", "zero-3"])
 def test_two_processes_of_four_accumulated_twice_train_as_one_of_sixteen(
-    engine: str, write: Write, alone: Any
+    engine: str, two: Callable[[str], Path], alone: Any
 ) -> None:
-    recipe = write(f"two-{engine}", {"engine": engine, "keep_epochs": [1], **TWO})
-    run(recipe)
+    recipe = two(engine)
     assert_same(trained(recipe), alone)
     (place,) = defences(recipe).iterdir()
     first = Defence.load(place / "epochs" / "1")
@@ -163,22 +176,10 @@ def test_an_outer_launcher_trains_as_one_process_does(
     assert out.count("responses asked for") == 1  # the first process speaks and asks
 
 
-def children(process: int) -> list[int]:
-    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [*map(int, listed), *(one for child in listed for one in children(int(child)))]
-
-
-def until(holds: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def killed(write: Write) -> Iterator[Path]:
     """A recipe under ZeRO-2 whose run was killed between two checkpoints of its training."""
-    recipe = write("killed", {"engine": "zero-2", **TWO}, epochs=8)
+    recipe = write("killed", {"engine": "zero-2", **TWO})
     process = start(recipe)
     until(lambda: bool(list(defences(recipe).glob("*.work/checkpoints/*/whole"))))
     workers = children(process.pid)
@@ -191,7 +192,10 @@ def killed(write: Write) -> Iterator[Path]:
 
 
 def test_a_killed_run_takes_its_workers_along_and_continues_as_it_was_to_the_same_losses(
-    killed: Path, write: Write, greaves: Any, monkeypatch: pytest.MonkeyPatch
+    killed: Path,
+    two: Callable[[str], Path],
+    greaves: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert [one for one in defences(killed).iterdir() if one.suffix != ".work"] == []
     as_it_was = killed.read_text()
@@ -204,11 +208,9 @@ def test_a_killed_run_takes_its_workers_along_and_continues_as_it_was_to_the_sam
 
     killed.write_text(as_it_was)
     run(killed)
-    whole = write("whole", {"engine": "zero-2", **TWO}, epochs=8)
-    run(whole)
     losses, adapter = trained(killed)
-    uninterrupted, expected = trained(whole)
-    assert len(losses) == 10
+    uninterrupted, expected = trained(two("zero-2"))
+    assert len(losses) == 4
     assert losses == uninterrupted
     assert all(torch.equal(adapter[name], expected[name]) for name in expected)
 

@@ -313,8 +313,8 @@ def test_a_defended_model_is_served_until_ctrl_c(pocket: Any, tmp_path: Path) ->
         question = "How do I pilfer the ticket?"
         status, body = Served(url[0], "careful").ask(question, seed=4, max_tokens=12)
         assert status == 200
-        with prompt.attached(pocket):
-            direct = pocket.respond([Conversation(question)], Sampling(max_new_tokens=12), [[4]])
+        with prompt.attached(pocket) as prompted:
+            direct = prompted.respond([Conversation(question)], Sampling(max_new_tokens=12), [[4]])
         assert texts(body) == [direct[0][0].text]
         assert '"model": "careful"' in curl
         assert list(tmp_path.glob("greaves-serve-*"))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from small_folders import copy_pairs, copy_questions
+from watching import until
 
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
@@ -126,13 +126,6 @@ def responses(folder: Path) -> list[dict[str, Any]]:
 
 def count(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.rglob("responses.jsonl"))
-
-
-def until(holds: Callable[[], bool], seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def records(folder: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str, str]]]:

@@ -1,0 +1,218 @@
+"""A model with something put around it: what every model offers, servers too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+from torch import Tensor
+
+from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import ModelError
+from greaves.base.seeds import sample_seed
+from greaves.base.usage import Usage
+from greaves.data.speech.clips import clip_hash, load_clip
+from greaves.models.chat_parts import RATE
+from greaves.models.contract import LALM, Generated, Unanswered
+from greaves.models.points import AnswerChange, ClipChange, ConversationChange, Inside
+
+Answers = Sequence[Sequence[Generated | None]]
+
+
+class WrappedLALM(LALM):
+    """A model around another one: whatever is not changed here is the inner model's.
+
+    Wrapped again, the changes are joined: turns pass all of them in the order in which they were
+    put on, then the model is asked, then its drafts pass the changes of answers in the same order.
+
+    Args:
+        model: the model that is wrapped.
+        conversation: changes a turn before it is asked; None leaves it.
+        answer: changes a draft before it is returned; None leaves it.
+    """
+
+    def __init__(
+        self,
+        model: LALM,
+        *,
+        conversation: ConversationChange | None = None,
+        answer: AnswerChange | None = None,
+    ) -> None:
+        self.inner = model
+        self._conversations = [conversation] if conversation else []
+        self._answers = [answer] if answer else []
+        if type(model) is WrappedLALM:
+            self.inner = model.inner
+            self._conversations = [*model._conversations, *self._conversations]
+            self._answers = [*model._answers, *self._answers]
+        self.name, self.revision, self.fingerprint = model.name, model.revision, model.fingerprint
+        self.white_box, self.points, self.modes = model.white_box, model.points, model.modes
+
+    def render(self, conversation: Conversation) -> str:
+        return self.inner.render(self._changed(conversation))
+
+    def respond(
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[list[Generated]]:
+        return self._respond(self._answers, conversations, sampling, seeds)
+
+    def _respond(
+        self,
+        guards: Sequence[AnswerChange],
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> list[list[Generated]]:
+        """Drafts that have passed these guards, the last one of them last."""
+        if not guards:
+            return self.inner.respond(self._all(conversations), sampling, seeds)
+        *before, guard = guards
+        drafts, failed = self._drafts(before, conversations, sampling, seeds)
+        answers: list[list[Generated | None]] = []
+        for turn, own, said in zip(conversations, seeds, drafts, strict=True):
+            answers.append([])
+            for seed, draft in zip(own, said, strict=True):
+                final = None
+                try:
+                    if draft is not None:
+                        final = self._guarded(guard, before, turn, draft, sampling, seed)
+                except Unanswered as error:
+                    failed = error
+                answers[-1].append(final)
+        if failed:
+            raise Unanswered(failed.what, answers, do=failed.do)
+        return [[one for one in own if one] for own in answers]
+
+    def _drafts(
+        self,
+        guards: Sequence[AnswerChange],
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
+    ) -> tuple[Answers, Unanswered | None]:
+        try:
+            return self._respond(guards, conversations, sampling, seeds), None
+        except Unanswered as error:
+            return error.answers, error
+
+    def _guarded(
+        self,
+        guard: AnswerChange,
+        before: Sequence[AnswerChange],
+        turn: Conversation,
+        draft: Generated,
+        sampling: Sampling,
+        seed: int,
+    ) -> Generated:
+        """The draft after one guard; what it asked again is part of its cost."""
+        spent = [draft]
+
+        def ask_again(conversation: Conversation) -> str:
+            own = sample_seed(seed, "ask again", "", len(spent))
+            spent.extend(self._respond(before, [conversation], sampling, [[own]])[0])
+            return spent[-1].text
+
+        return Generated(
+            guard(turn, draft.text, ask_again),
+            draft.truncated,
+            _sum(one.prompt_tokens for one in spent),
+            _sum(one.new_tokens for one in spent),
+            sum(one.calls for one in spent),
+        )
+
+    def _changed(self, conversation: Conversation) -> Conversation:
+        for change in self._conversations:
+            conversation = change(conversation)
+        return conversation
+
+    def _all(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        return [self._changed(conversation) for conversation in conversations]
+
+    def usage(self) -> Usage | None:
+        return self.inner.usage()
+
+    @property
+    def innermost(self) -> LALM:
+        return self.inner.innermost
+
+    def as_asked(self, conversation: Conversation) -> Conversation:
+        return self.inner.as_asked(self._changed(conversation))
+
+    @property
+    def changes_answers(self) -> bool:
+        return bool(self._answers) or self.inner.changes_answers
+
+    def keep_features(self, folder: Path) -> None:
+        self.inner.keep_features(folder)
+
+    def changed(self, inside: Inside) -> AbstractContextManager[None]:
+        return self.inner.changed(inside)
+
+    def representations(
+        self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
+    ) -> Tensor:
+        return self.inner.representations(self._all(conversations), layers)
+
+    def layer_outputs(self, *forms: Sequence[Conversation]) -> Tensor:
+        return self.inner.layer_outputs(*(self._all(form) for form in forms))
+
+    @property
+    def decoder_layers(self) -> int:
+        return self.inner.decoder_layers
+
+    @property
+    def refusal_token_id(self) -> int:
+        return self.inner.refusal_token_id
+
+    def output_row(self, token_id: int) -> Tensor:
+        return self.inner.output_row(token_id)
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(one for one in known if one)
+
+
+@contextmanager
+def clips_changed(change: ClipChange) -> Iterator[ConversationChange]:
+    """A change of conversations that passes their clips through `change`, each clip once.
+
+    Changed clips are written as float WAV files, so a model behind a server hears them too; they
+    are deleted when the context is left.
+
+    Args:
+        change: gets 16 kHz samples; its seed depends on the clip's bytes alone.
+
+    Raises:
+        DataError: a clip is missing or broken.
+        ModelError: the change gives something other than finite samples.
+    """
+    with TemporaryDirectory(prefix="greaves-clips-") as folder:
+
+        def changed(conversation: Conversation) -> Conversation:
+            if conversation.clip is None:
+                return conversation
+            key = clip_hash(conversation.clip)
+            path = Path(folder) / f"{key}.wav"
+            if not path.is_file():
+                made = change(load_clip(conversation.clip, RATE), RATE, int(key[:15], 16))
+                wave = np.asarray(made, np.float32)
+                if wave.ndim != 1 or not np.isfinite(wave).all():
+                    raise ModelError(
+                        f"a part changed the clip to {[*wave.shape]} samples, not finite ones",
+                        where=conversation.clip,
+                        do="return finite samples, [samples]",
+                    )
+                soundfile.write(path, wave, RATE, subtype="FLOAT")
+            return replace(conversation, clip=str(path))
+
+        yield changed
