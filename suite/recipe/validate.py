@@ -210,10 +210,10 @@ class _Checker:
         """Refuse methods that need what a model is known not to offer: weights, or a point."""
         black_box = not _may_be_white_box(model)
         offered = getattr(_target(model), "points", None)
-        for spec in self.recipe.methods:
+        for index, spec in enumerate(self.recipe.methods):
             if not self._meets(model, spec):
                 continue
-            needs = self._known(find_method, spec.method, ("methods",)).requires
+            needs = self._known(find_method, spec.method, ("methods", index)).requires
             if black_box and (needs.weights or needs.gradients):
                 self._fail(
                     f"method {spec.shown!r} needs the weights of {model.shown!r},"
