@@ -103,7 +103,6 @@ class Part(ABC):
 
 
 PARTS: Registry[type[Part]] = registry("part")
-register_part = PARTS.register
 
 
 def check_points(

@@ -23,9 +23,8 @@ from greaves import __version__
 from greaves.base.errors import GreavesError
 from greaves.base.text import printable
 from greaves.commands import listing
-from greaves.commands.cluster_option import RunCommand
 from greaves.commands.lazy import ANY_ARGUMENTS, CommandGroup
-from greaves.commands.run import run_command
+from greaves.commands.run import RunCommand, run_command
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

@@ -75,9 +75,7 @@ def fine_tune(
         TrainingError: the loss is not a number, the batch cannot be cut as the engine is to, or
             the folder's checkpoints were made by another number of processes or another engine.
     """
-    examples = [
-        replace(example, conversation=model.as_asked(example.conversation)) for example in examples
-    ]
+    examples = [example.turned(model.as_asked) for example in examples]
     model = opened(model, "cannot be fine-tuned: its weights are not at hand")
     check(examples, objective, model.decoder_layers)
     clips = _encoded_clips(model, examples)
