@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -49,12 +48,7 @@ class Steps:
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if not self.plain:
             self._bar.stop()
 
@@ -78,12 +72,7 @@ class Steps:
         if not self.plain and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
         elif self.plain and (now - self._last >= PLAIN_EVERY):
-            self._last = now
-            print(f"{stage}: {done}/{total}, {self._left(now, done, total)}", file=sys.stderr)
-            sys.stderr.flush()
-
-    def _left(self, now: float, done: int, total: int) -> str:
-        fresh = done - self._first
-        if fresh <= 0:
-            return "time left unknown"
-        return f"about {round((now - self._start) / fresh * (total - done))} s left"
+            self._last, left = now, "time left unknown"
+            if (fresh := done - self._first) > 0:
+                left = f"about {round((now - self._start) / fresh * (total - done))} s left"
+            print(f"{stage}: {done}/{total}, {left}", file=sys.stderr, flush=True)

@@ -129,11 +129,10 @@ class CellFolder:
         """cell.json, or nothing if the cell has not started."""
         path = self.path / "cell.json"
         facts = _read_json(path)
-        needed = {"model", "method", "seed", "fingerprint", "defence_hash"}
-        if path.is_file() and not needed <= facts.keys():
-            missing = ", ".join(sorted(needed - facts.keys()))
+        missing = {"model", "method", "seed", "fingerprint", "defence_hash"} - facts.keys()
+        if missing and path.is_file():
             raise StoreError(
-                f"not the facts of a cell: no {missing}",
+                f"not the facts of a cell: no {', '.join(sorted(missing))}",
                 where=str(path),
                 do="remove the file and run again; no response is lost",
             )
@@ -151,15 +150,17 @@ class CellFolder:
             raise StoreError(f"not a count of usage ({error})", where=str(path)) from None
         write_json(path, {**known, name: (before + usage).as_dict()})
 
+    def _keys(self) -> set[str]:
+        return {key for item in self.questions() for key in item.keys}
+
     def current_responses(self) -> list[Response]:
         """Responses that belong to what the cell asks now; stale lines are left out."""
-        keys = {key for item in self.questions() for key in item.keys}
-        found = read_lines(self.path / "responses.jsonl", Response)
+        keys, found = self._keys(), read_lines(self.path / "responses.jsonl", Response)
         return [item for item in found if item.key in keys]
 
     def current_verdicts(self) -> list[Verdict]:
         """The last verdict of each judge on every response that is current."""
-        keys = {key for item in self.questions() for key in item.keys}
+        keys = self._keys()
         last: dict[tuple[str, str], Verdict] = {}
         for path in sorted(self.path.glob("verdicts.*.jsonl")):
             for verdict in read_lines(path, Verdict):
@@ -219,25 +220,19 @@ class RunFolder:
 
     def cells(self) -> Iterator[CellFolder]:
         """The cells that answered the recipe as it is now, in the recipe's order."""
-        for cell, up_to_date in self._started():
-            if up_to_date:
-                yield cell
+        return (cell for cell, up_to_date in self._started() if up_to_date)
 
     def outdated(self) -> list[str]:
         """Cells that answered an earlier version of the recipe or its data; no table shows them."""
-        return [
-            str(cell.path.relative_to(self.path / "cells"))
-            for cell, up_to_date in self._started()
-            if not up_to_date
-        ]
+        old = [cell.path for cell, up_to_date in self._started() if not up_to_date]
+        return [str(path.relative_to(self.path / "cells")) for path in old]
 
     def _started(self) -> Iterator[tuple[CellFolder, bool]]:
         run = _read_json(self.path / "run.json")
         requests = run.get("requests") or [None] * len(run["cells"])  # the first runs had none
         for (model, method, seed), request in zip(run["cells"], requests, strict=True):
             cell = self.cell(model, method, seed)
-            facts = cell.facts()
-            if facts:
+            if facts := cell.facts():
                 yield cell, facts.get("request") == request
 
     def versions(self) -> list[dict[str, str]]:

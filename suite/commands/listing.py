@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,13 +28,19 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, pad_edge=False)
+    Console().print(table_of(rows, box=None))
+
+
+def table_of(rows: Sequence[Mapping[str, object]], **options: Any) -> Table:
+    """Rows as a table for the terminal; None is a dash, numbers with a unit are texts already."""
+    table = Table(pad_edge=False, **options)
     for column in rows[0] if rows else ["nothing"]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        shown = ("-" if value is None else str(value) for value in row.values())
-        table.add_row(*(Text(printable(text)) for text in shown))
-    Console().print(table)
+        shown = ("-" if value is None else value for value in row.values())
+        cells = (one if isinstance(one, Text) else Text(printable(str(one))) for one in shown)
+        table.add_row(*cells)
+    return table
 
 
 def _show_registered(kind: str, as_json: bool) -> None:

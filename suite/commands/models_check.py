@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from greaves.base.errors import ModelError
-from greaves.commands.listing import AsJson
+from greaves.base.text import printable
+from greaves.commands.listing import AsJson, table_of
 from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
@@ -54,23 +55,20 @@ def check(
     target = MODELS.get(model)
     if not getattr(getattr(target, "func", target), "white_box", True):
         raise ModelError(f"{model} is a black box: there is nothing to check inside")
-    options = _options(
-        model, target, {"path": path, "revision": revision, "device": device, "dtype": dtype}
-    )
+    given = {"path": path, "revision": revision, "device": device, "dtype": dtype}
+    options = _options(model, target, given)
     memory = _before_loading(target, options)
-    console = Console()
-    if memory is not None and not as_json:  # said even if it then does not fit
+    console = Console(quiet=as_json)
+    if memory is not None:  # said even if it then does not fit
         console.print(_memory_table(memory))
     lalm = opened(target(**options), "is a black box: there is nothing to check inside")
     if memory is None:
         memory = memory_of_network(lalm.network, lalm.lora_targets)
-        if not as_json:
-            console.print(_memory_table(memory))
+        console.print(_memory_table(memory))
     findings = dict(run_contract(lalm, built_in_clips()))
+    console.print(_findings_table(findings))
     if as_json:
         print(json.dumps(_as_json(lalm, memory, findings), indent=2))
-    else:
-        console.print(_findings_table(findings))
     if any(finding.failure for finding in findings.values()):
         raise typer.Exit(2)
 
@@ -103,10 +101,6 @@ def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:
 
 
 def _memory_table(memory: Memory) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="Memory in bfloat16", title_justify="left")
-    table.add_column("for")
-    table.add_column("GiB", justify="right")
-    table.add_column("how it is counted", overflow="fold")
     batch = f"16 questions x 5 samples, {ROW} + {RESPONSE} tokens each"
     rows: Sequence[tuple[str, int, str]] = (
         ("weights", memory.weights, f"{memory.parameters:,} parameters x 2 bytes"),
@@ -117,29 +111,23 @@ def _memory_table(memory: Memory) -> Table:
         ("activations", memory.activations, f"roughly, 16 rows x {ROW} tokens at once"),
         ("RRS fine-tuning", memory.fine_tuning, "weights + LoRA + activations"),
     )
-    for name, size, how in rows:
-        table.add_row(name, f"{size / 2**30:.2f}", how)
-    return table
+    shown = [
+        {"for": name, "GiB": f"{size / 2**30:7.2f}", "how it is counted": how}
+        for name, size, how in rows
+    ]
+    return table_of(shown, box=SIMPLE_HEAD, title="Memory in bfloat16", title_justify="left")
 
 
 def _findings_table(findings: dict[str, Finding]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("check", overflow="fold")
-    table.add_column("result", overflow="fold")
-    table.add_column("measured", overflow="fold")
+    rows = []
     for name, finding in findings.items():
         result = Text("holds", style="green")
         if finding.failure:
-            result = Text(f"FAILS: {_one_line(finding.failure)}", style="red")
+            result = Text(printable(f"FAILS: {finding.failure}"), style="red")
         elif finding.excuse:
             result = Text(f"cannot hold: {finding.excuse}", style="yellow")
-        table.add_row(Text(name), result, Text(_one_line(finding.measured)))
-    return table
-
-
-def _one_line(text: str) -> str:
-    """Model output inside is a stranger's: no control characters reach the terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+        rows.append({"check": name, "result": result, "measured": finding.measured})
+    return table_of(rows, box=SIMPLE_HEAD)
 
 
 def _as_json(

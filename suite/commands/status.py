@@ -13,12 +13,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from greaves.base.run_folder import CellFolder, RunFolder
-from greaves.base.text import printable
-from greaves.commands.listing import AsJson
+from greaves.commands.listing import AsJson, table_of
 from greaves.run.cell_state import FILE, HEARTBEAT, State, read_state
 from greaves.run.cluster.remote import local_folder
 
@@ -72,8 +70,7 @@ def statuses(run: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _row(place: CellFolder) -> dict[str, Any]:
-    state = read_state(place.path)
-    if state is None:
+    if (state := read_state(place.path)) is None:
         return _without_report(place)
     age = time.time() - state.updated  # as far as the machines' clocks agree
     at_work = state.stage in AT_WORK
@@ -81,9 +78,7 @@ def _row(place: CellFolder) -> dict[str, Any]:
     left = (state.total - state.done) / rate if rate else None
     return {
         "state": "stopped" if at_work and age > SILENT else state.stage,
-        "words": state.words,
-        "done": state.done,
-        "total": state.total,
+        **{name: getattr(state, name) for name in ("words", "done", "total")},
         "responses": state.answered,
         "wanted": state.wanted,
         "per_second": round(rate, 3) if rate else None,
@@ -111,22 +106,18 @@ def _rate(state: State) -> float | None:
 
 
 def _page(rows: list[dict[str, Any]]) -> Group:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("Cell", "State", "Progress"):
-        table.add_column(name, overflow="fold")
-    for name in ("A second", "Left"):
-        table.add_column(name, justify="right")
-    table.add_column("On", overflow="fold")
-    for row in rows:
-        rate = row["per_second"]
-        table.add_row(
-            Text(printable(f"{row['model']} / {row['method']} / seed {row['seed']}")),
-            Text(row["state"], style=_STYLES.get(row["state"], "")),
-            Text(printable(_progress(row))),
-            f"{rate:.2f}" if rate else "",
-            _duration(row["seconds_left"]),
-            Text(printable(row["host"])),
-        )
+    shown = [
+        {
+            "Cell": f"{row['model']} / {row['method']} / seed {row['seed']}",
+            "State": Text(row["state"], style=_STYLES.get(row["state"], "")),
+            "Progress": _progress(row),
+            "A second": f"{row['per_second']:.2f}" if row["per_second"] else "",
+            "Left": _duration(row["seconds_left"]),
+            "On": row["host"],
+        }
+        for row in rows
+    ]
+    table = table_of(shown, box=SIMPLE_HEAD)
     counts = Counter(row["state"] for row in rows)
     ended = ", ".join(f"{count} {state}" for state, count in counts.items())
     return Group(table, Text(f"{len(rows)} cells: {ended}"))
@@ -139,7 +130,7 @@ def _progress(row: dict[str, Any]) -> str:
     if row["failure"]:
         return str(row["failure"])
     if row["state"] in AT_WORK and row["total"]:
-        return f"{printable(row['words'])} {row['done']}/{row['total']}"
+        return f"{row['words']} {row['done']}/{row['total']}"
     return f"{row['responses']}/{row['wanted']} responses" if row["wanted"] else ""
 
 
@@ -147,5 +138,4 @@ def _duration(seconds: int | None) -> str:
     if seconds is None:
         return ""
     minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -347,7 +347,7 @@ def test_a_wrong_option_is_named(content: dict[str, Any], words: str) -> None:
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ModelError, match=r"pip install 'greaves\[api\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'greaves\[servers\]'"):
         ChatServer("m@http://localhost:1/v1")
 
 
