@@ -77,11 +77,9 @@ def lock(folder: Path, *, writer: str = "run", option: str = "--run-dir") -> Ite
     """
     with _flock(folder, 0.0, writer, f"choose another with {option}") as held:
         if not held:
-            raise StoreError(
-                "the file system of this folder has no locks",
-                where=str(folder),
-                do=f"choose a local one with {option}, or run with --cluster, which needs none",
-            )
+            what = "the file system of this folder has no locks"
+            do = f"choose a local one with {option}, or run with --cluster, which needs none"
+            raise StoreError(what, where=str(folder), do=do)
         yield
 
 

@@ -91,10 +91,8 @@ class Registry(Generic[T]):
         if (target := self._find(name)) is not None:
             return target
         if name in self._broken:
-            raise RegistryError(
-                f"{self.kind} {name!r} could not be loaded: {self._broken[name]}",
-                do="repair or uninstall the package that provides it",
-            )
+            what = f"{self.kind} {name!r} could not be loaded: {self._broken[name]}"
+            raise RegistryError(what, do="repair or uninstall the package that provides it")
         near = difflib.get_close_matches(name, self.names(), n=1)
         raise RegistryError(
             f"unknown {self.kind} {name!r}",
@@ -130,10 +128,8 @@ class Registry(Generic[T]):
         source = source or getattr(target, "__module__", "")
         present = self.built_in.get(name) or self._entries.get(name)
         if present is not None and not _same(present, target, source):
-            raise RegistryError(
-                f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}",
-                do="rename one of them",
-            )
+            what = f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}"
+            raise RegistryError(what, do="rename one of them")
         home = self.built_in if name in self.built_in else self._entries
         home[name] = Entry(name, target, source)
 

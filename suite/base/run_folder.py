@@ -131,11 +131,9 @@ class CellFolder:
         facts = _read_json(path)
         missing = {"model", "method", "seed", "fingerprint", "defence_hash"} - facts.keys()
         if missing and path.is_file():
-            raise StoreError(
-                f"not the facts of a cell: no {', '.join(sorted(missing))}",
-                where=str(path),
-                do="remove the file and run again; no response is lost",
-            )
+            what = f"not the facts of a cell: no {', '.join(sorted(missing))}"
+            do = "remove the file and run again; no response is lost"
+            raise StoreError(what, where=str(path), do=do)
         return facts
 
     def add_usage(self, name: str, usage: Usage | None) -> None:
@@ -190,21 +188,17 @@ class RunFolder:
         version = run.get("format")
         if version != FORMAT:
             newer = isinstance(version, int) and version > FORMAT
-            raise StoreError(
-                f"the run has layout {version or 'unknown'}, this Greaves reads {FORMAT}",
-                where=str(path),
-                do=f"{'upgrade Greaves, or ' if newer else ''}put it aside: greaves run --fresh",
-            )
+            what = f"the run has layout {version or 'unknown'}, this Greaves reads {FORMAT}"
+            do = f"{'upgrade Greaves, or ' if newer else ''}put it aside: greaves run --fresh"
+            raise StoreError(what, where=str(path), do=do)
         try:
             _RunFile.model_validate(run)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            raise StoreError(
-                f"not the facts of a run: {field} {first['msg'].lower()}",
-                where=str(path / "run.json"),
-                do="put it aside: greaves run --fresh",
-            ) from None
+            what = f"not the facts of a run: {field} {first['msg'].lower()}"
+            do = "put it aside: greaves run --fresh"
+            raise StoreError(what, where=str(path / "run.json"), do=do) from None
         return cls(path)
 
     def cell(self, model: str, method: str, seed: int) -> CellFolder:

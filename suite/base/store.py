@@ -67,11 +67,8 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"cannot be written ({reason(error)})",
-            where=str(path),
-            do="make room or permission, and run again; nothing is lost",
-        ) from None
+        do = "make room or permission, and run again; nothing is lost"
+        raise StoreError(f"cannot be written ({reason(error)})", where=str(path), do=do) from None
 
 
 def read_whole_lines(path: Path) -> bytes:
@@ -101,11 +98,9 @@ def read_lines(path: Path, record: type[R]) -> list[R]:
     try:
         return cast(list[R], list(reader.iter(skip_empty=True)))
     except jsonlines.InvalidLineError as error:
-        raise StoreError(
-            f"not a {record.__name__.lower()} record",
-            where=f"{path}:{error.lineno}",
-            do="remove that line, and it will be asked again",
-        ) from None
+        what = f"not a {record.__name__.lower()} record"
+        do = "remove that line, and it will be asked again"
+        raise StoreError(what, where=f"{path}:{error.lineno}", do=do) from None
 
 
 def as_lines(rows: Iterable[Any]) -> str:
@@ -276,8 +271,6 @@ def room_for(folder: Path) -> Iterator[None]:
         of_disk = isinstance(error, OSError) and error.errno in _NO_ROOM
         if not of_disk and not any(words in str(error) for words in _TOLD_BY):
             raise
-        raise StoreError(
-            "cannot be written (no space left on the disk)",
-            where=str(folder),
-            do="make room, and run again; it goes on from the last checkpoint",
-        ) from None
+        what = "cannot be written (no space left on the disk)"
+        do = "make room, and run again; it goes on from the last checkpoint"
+        raise StoreError(what, where=str(folder), do=do) from None

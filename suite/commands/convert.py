@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,22 +38,12 @@ def qwen_audio_command(
     from greaves.models.conversion.qwen_audio import convert
 
     with Steps() as steps:
-        made = convert(
-            source,
-            destination,
-            on_tensor=lambda done, total: steps.update("convert tensors", done, total),
-        )
+        made = convert(source, destination, on_tensor=partial(steps.update, "convert tensors"))
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
-        payload = {
-            "folder": str(made.folder),
-            "tensors": made.tensors,
-            "bytes": made.total_bytes,
-            "files": made.files,
-            "warnings": made.warnings,
-        }
-        print(json.dumps(payload, indent=2))
+        facts = {"folder": str(made.folder), "tensors": made.tensors, "bytes": made.total_bytes}
+        print(json.dumps({**facts, "files": made.files, "warnings": made.warnings}, indent=2))
         return
     size = f"{made.total_bytes / 1e9:.1f} GB" if made.total_bytes > 1e8 else "under 0.1 GB"
     files = f"{made.files} file{'s' if made.files > 1 else ''}"

@@ -89,10 +89,8 @@ def build_command(
         print(f"written {built.review}; look through it, then run the same command without")
         print("--stop-for-review")
         return
-    print(
-        f"{built.counts['harmful']} harmful and {built.counts['benign']} benign in {built.folder}"
-    )
-    print(f"next: greaves data check {built.folder}")
+    counts = "{harmful} harmful and {benign} benign".format(**built.counts)
+    print(f"{counts} in {built.folder}\nnext: greaves data check {built.folder}")
 
 
 @app.command("check")
@@ -104,29 +102,21 @@ def check_command(
     from greaves.data.alignment.verify import verify
 
     found = verify(folder)
+    data, faults = found.data, list(found.faults)
+    counts = {"harmful": len(data.harmful), "benign": len(data.benign)}
     if as_json:
-        payload = {
-            "hash": found.data.hash,
-            "harmful": len(found.data.harmful),
-            "benign": len(found.data.benign),
-            "faults": list(found.faults),
-            "left_out": found.left_out,
-        }
+        payload = {"hash": data.hash, **counts, "faults": faults, "left_out": found.left_out}
         print(json.dumps(payload, indent=2))
     else:
-        for fault in found.faults:
+        for fault in faults:
             print(fault, file=sys.stderr)
-        data = found.data
         print(
-            f"{data.kind}: {len(data.harmful)} harmful, {len(data.benign)} benign, "
-            f"{len(found.left_out)} left out when built, hash {data.hash[:12]}"
+            "{}: {harmful} harmful, {benign} benign, ".format(data.kind, **counts)
+            + f"{len(found.left_out)} left out when built, hash {data.hash[:12]}"
         )
-    if found.faults:
-        raise DataError(
-            f"{len(found.faults)} faults, the first: {found.faults[0]}",
-            where=str(folder),
-            do="build the set again",
-        )
+    if faults:
+        what = f"{len(faults)} faults, the first: {faults[0]}"
+        raise DataError(what, where=str(folder), do="build the set again")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -69,14 +69,11 @@ def import_command(
     from greaves.data.imports.own_questions import columns_of
 
     if benchmark != "aiah":
-        raise DataError(
-            f"{benchmark[:40]!r} is not imported",
-            do="only aiah is; air-bench is read as it is published",
-        )
+        do = "only aiah is; air-bench is read as it is published"
+        raise DataError(f"{benchmark[:40]!r} is not imported", do=do)
     if voice not in ("espeak", "google"):
-        raise DataError(
-            f"{voice[:40]!r} is not a speech engine", where="--voice", do="espeak or google"
-        )
+        what = f"{voice[:40]!r} is not a speech engine"
+        raise DataError(what, where="--voice", do="espeak or google")
     topics = tuple(topic) if topic else TOPICS
     wanted = AIAHImport(
         harmful=SourceSpec(source, layout, texts, clips, topics, licence),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,15 +70,12 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
             except (ValueError, RecursionError) as error:
                 raise GreavesError(f"--options: not JSON ({error})") from None
         elif key and equals:
-            try:
+            found[key.strip()] = value
+            with suppress(ValueError):
                 found[key.strip()] = json.loads(value)
-            except ValueError:
-                found[key.strip()] = value
         else:
-            raise GreavesError(
-                f"--options {text!r} is neither a JSON object nor key=value",
-                do="write, for instance, --options concurrency=4",
-            )
+            what = f"--options {text!r} is neither a JSON object nor key=value"
+            raise GreavesError(what, do="write, for instance, --options concurrency=4")
     return found
 
 
@@ -118,20 +117,14 @@ def _judge(
     spent: Usage | None = None
     for cell, questions in wanted.items():
         name = str(cell.path.relative_to(folder.path / "cells"))
-
-        def progress(done: int, total: int, name: str = name) -> None:
-            steps.update(f"{name}: verdicts", done, total)
-
+        progress = partial(steps.update, f"{name}: verdicts")
         with cell_lock(cell.path) as check:
             done = judge_responses(cell, judge, questions, progress=progress, may_write=check)
         judged, unscored = judged + done.judged, unscored + done.unscored
         spent = done.usage if spent is None else spent + (done.usage or Usage())
         tasks = {question.task for question in questions}
-        verdicts = [
-            verdict
-            for verdict in cell.current_verdicts()
-            if verdict.judge == judge.identity and verdict.task in tasks
-        ]
+        own = [one for one in cell.current_verdicts() if one.judge == judge.identity]
+        verdicts = [verdict for verdict in own if verdict.task in tasks]
         outcomes.update(verdict.outcome for verdict in verdicts)
         reasons.update(verdict.reason for verdict in verdicts if verdict.outcome == "unscored")
         steps.say(f"{name}: {done.judged} responses judged")

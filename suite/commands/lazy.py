@@ -98,11 +98,9 @@ def _broken(point: importlib.metadata.EntryPoint, error: Exception) -> Callable[
     """Stands in for a command that cannot be loaded, and says so when it is used."""
 
     def command() -> None:
-        raise RegistryError(
-            f"command {point.name!r} could not be loaded: {type(error).__name__}: {error}",
-            where=point.value,
-            do="repair or uninstall the package that provides it",
-        )
+        what = f"command {point.name!r} could not be loaded: {type(error).__name__}: {error}"
+        do = "repair or uninstall the package that provides it"
+        raise RegistryError(what, where=point.value, do=do)
 
     command.__doc__ = "Could not be loaded."
     return command

@@ -87,11 +87,8 @@ def run_command(
     plan = read_plan(find_recipe(recipe))
     folder = _run_folder(run_dir, plan, cluster)
     if fresh and isinstance(folder, Path) and Path.cwd().is_relative_to(folder.resolve()):
-        raise StoreError(
-            "--fresh would put aside the folder you are in",
-            where=str(folder),
-            do="go elsewhere, or choose a folder of its own with --run-dir",
-        )
+        do = "go elsewhere, or choose a folder of its own with --run-dir"
+        raise StoreError("--fresh would put aside the folder you are in", where=str(folder), do=do)
     if dry_run:
         _show_plan(plan, folder, only or (), as_json)
         return
@@ -127,17 +124,12 @@ def _run_folder(run_dir: str | None, plan: Plan, cluster: str | None) -> Path | 
     from greaves.run.cluster.remote import is_url
 
     if cluster is not None and world_size() > 1:
-        raise RecipeError(
-            "--cluster starts its own processes",
-            do="start it by `greaves run`, without torchrun, deepspeed or accelerate",
-        )
+        do = "start it by `greaves run`, without torchrun, deepspeed or accelerate"
+        raise RecipeError("--cluster starts its own processes", do=do)
     if run_dir is not None and is_url(run_dir):
         if cluster is None:
-            raise StoreError(
-                "a URL is a run folder of a cluster only",
-                where=run_dir,
-                do="add --cluster, or give a folder",
-            )
+            what = "a URL is a run folder of a cluster only"
+            raise StoreError(what, where=run_dir, do="add --cluster, or give a folder")
         return run_dir
     return Path(run_dir) if run_dir is not None else Path("runs") / plan.recipe.name
 

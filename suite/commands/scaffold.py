@@ -55,10 +55,8 @@ def write_method(name: str, parent: Path) -> Path:
 
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise GreavesError(
-            f"{name!r} cannot be the name of a method",
-            do="use lower-case words joined by dashes, such as refusal-steering",
-        )
+        do = "use lower-case words joined by dashes, such as refusal-steering"
+        raise GreavesError(f"{name!r} cannot be the name of a method", do=do)
     if name in registry("method").names():
         raise GreavesError(f"method {name!r} exists already", do="list them with: greaves methods")
 

@@ -59,17 +59,13 @@ def serve(
     fingerprint = f"{loaded.fingerprint[:12]}-{put_on.hash[:12]}"
     with _listening(host, port) as listening, put_on.attached(loaded) as defended:
         app = make_app(defended, served, fingerprint, limits, hosts)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=5
-        )
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+        config = uvicorn.Config(app, timeout_graceful_shutdown=5, **quiet)
         shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}/v1"
-        _announce(served, url, defence)
+        _announce(served, f"http://{shown}:{listening.getsockname()[1]}/v1", defence)
         if not local:
-            print(
-                f"greaves: warning: anybody who reaches {host} may ask; there is no key",
-                file=sys.stderr,
-            )
+            warning = f"anybody who reaches {host} may ask; there is no key"
+            print(f"greaves: warning: {warning}", file=sys.stderr)
         with suppress(KeyboardInterrupt):  # uvicorn has ended by then, and raises it once more
             uvicorn.Server(config).run(sockets=[listening])
     print("stopped")
@@ -81,10 +77,9 @@ def _load(name: str, options: list[str]) -> LALM:
         key, equals, value = one.partition("=")
         if not equals:
             raise GreavesError(f"option {one!r} has no value", do="write --option KEY=VALUE")
-        try:
+        given[key] = value
+        with suppress(yaml.YAMLError):
             given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            given[key] = value
     return load_model(name, given)
 
 
@@ -93,18 +88,13 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise GreavesError(
-            f"cannot listen on {host}, port {port} ({error.strerror or error})",
-            do="choose another with --port (0 takes a free one)",
-        ) from None
+        what = f"cannot listen on {host}, port {port} ({error.strerror or error})"
+        raise GreavesError(what, do="choose another with --port (0 takes a free one)") from None
 
 
 def _announce(served: str, url: str, defence: Path | None) -> None:
     content = {"model": served, "messages": [{"role": "user", "content": "Hello?"}]}
     under = f" under {defence}" if defence else ""
     print(f"{served}{under} answers at {url}; Ctrl-C ends it. Try:")
-    print(
-        f"  curl {url}/chat/completions -H 'Content-Type: application/json'"
-        f" -d {shlex.quote(json.dumps(content))}",
-        flush=True,
-    )
+    kind, data = "-H 'Content-Type: application/json'", shlex.quote(json.dumps(content))
+    print(f"  curl {url}/chat/completions {kind} -d {data}", flush=True)

@@ -292,9 +292,8 @@ class CellRun:
 
     def _wanted(self, task: str) -> bool:
         """Whether `only` leaves a task: it names that one, or no task at all."""
-        known = {one.name for one in self.plan.tasks}
-        known |= {spec.shown for spec in self.plan.recipe.text_tasks}
-        named = known.intersection(self.only)
+        texts = {spec.shown for spec in self.plan.recipe.text_tasks}
+        named = ({one.name for one in self.plan.tasks} | texts).intersection(self.only)
         return not named or task in named
 
     def place(self, cell: Cell) -> CellFolder:

@@ -69,8 +69,6 @@ def parse_address(text: str) -> Address:
     if not usable:
         raise ModelError(f"the address of {model!r} has no usable URL", do=_FORM)
     if "@" in parsed.netloc or parsed.query or parsed.fragment:
-        raise ModelError(
-            f"the URL of {model!r} holds a user, a query or a fragment",
-            do="take it out; a key belongs in an environment variable (option key_env)",
-        )
+        do = "take it out; a key belongs in an environment variable (option key_env)"
+        raise ModelError(f"the URL of {model!r} holds a user, a query or a fragment", do=do)
     return Address(model, url.rstrip("/"))

@@ -50,11 +50,9 @@ def connected(address: str) -> Iterator[None]:
             f"--cluster needs Ray ({error})", do="pip install 'greaves[cluster]'"
         ) from None
     if address.startswith("ray://"):
-        raise GreavesError(
-            "Ray's client (ray://) cannot start processes that train together",
-            where=address,
-            do="start the driver in the cluster: ray job submit -- greaves run ... --cluster",
-        )
+        what = "Ray's client (ray://) cannot start processes that train together"
+        do = "start the driver in the cluster: ray job submit -- greaves run ... --cluster"
+        raise GreavesError(what, where=address, do=do)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _nearest():

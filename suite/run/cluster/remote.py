@@ -257,11 +257,8 @@ def fetch(url: str, folder: Path) -> None:
         StoreError: the URL cannot be read, or the folder holds something else.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARKS).is_file():
-        raise StoreError(
-            "the folder is not empty, and not an earlier copy of a run",
-            where=str(folder),
-            do="choose another with --to",
-        )
+        what = "the folder is not empty, and not an earlier copy of a run"
+        raise StoreError(what, where=str(folder), do="choose another with --to")
     remote = Remote(url, "read")
     remote.pull("", folder, _is_result)
     RunFolder.open(folder)

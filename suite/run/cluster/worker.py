@@ -87,21 +87,17 @@ def _plan(job: Job) -> tuple[Plan, Cell]:
             do="recipe and data must lie where every machine sees them",
         ) from None
     if plan.hash != job.recipe_hash:
-        raise RecipeError(
-            f"{socket.gethostname()} has another version of it",
-            where=job.recipe,
-            do="recipe and data must be the same for all machines",
-        )
+        what = f"{socket.gethostname()} has another version of it"
+        do = "recipe and data must be the same for all machines"
+        raise RecipeError(what, where=job.recipe, do=do)
     return plan, plan.cells[job.cell]
 
 
 def _check_sees(job: Job) -> None:
     if not is_url(job.folder) and not (Path(job.folder) / "run.json").is_file():
-        raise StoreError(
-            f"{socket.gethostname()} does not see the run folder",
-            where=job.folder,
-            do="give --run-dir a folder that all machines share, or a URL",
-        )
+        what = f"{socket.gethostname()} does not see the run folder"
+        do = "give --run-dir a folder that all machines share, or a URL"
+        raise StoreError(what, where=job.folder, do=do)
 
 
 def _carried_out(job: Job, plan: Plan, cell: Cell) -> Outcome:
