@@ -39,12 +39,8 @@ OUT_OF_MEMORY = 1
 """Times that a cell is tried again after Ray ended it because its machine ran out of memory."""
 
 ALWAYS_PASSED = (
-    "HF_HUB_OFFLINE",
-    "HF_HOME",
-    "OMP_NUM_THREADS",
-    "TOKENIZERS_PARALLELISM",
-    "GREAVES_SCRATCH",
-    "DS_ACCELERATOR",
+    *("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"),
+    *("GREAVES_SCRATCH", "DS_ACCELERATOR"),
 )
 """Variables that reach the workers where the driver has them; others by name (`--env NAME`)."""
 
@@ -176,8 +172,8 @@ class _Driver:
         """Write down what the judges' identities stand for; workers only tell."""
         folder = RunFolder(self.here)
         known = folder.judges()
-        if {**known, **self.judges} != known:
-            folder.write_judges({**known, **self.judges})
+        if (judges := {**known, **self.judges}) != known:
+            folder.write_judges(judges)
 
     def _first_task(self, item: Planned, wanted: bool) -> _Task:
         if self._processes(item) > 1:
@@ -251,18 +247,14 @@ class _Driver:
             return None
         self.aligned.add(str(task.cell))
         if task.what == "cell":
-            self.steps.say(
-                f"{task.cell}: {outcome.asked} responses asked for, {outcome.found} found,"
-                f" on {outcome.host}"
-            )
+            counts = f"{outcome.asked} responses asked for, {outcome.found} found"
+            self.steps.say(f"{task.cell}: {counts}, on {outcome.host}")
             return _Task(task.item, "judge") if self.judge_needs else None
         return _Task(task.item, "cell") if task.what == "gang" else None
 
     def _again(self, task: _Task, lost: Lost) -> _Task | None:
-        if lost.out_of_memory:
-            task.out_of_memory += 1
-        else:
-            task.lost += 1
+        task.out_of_memory += lost.out_of_memory
+        task.lost += not lost.out_of_memory
         if task.out_of_memory > OUT_OF_MEMORY:
             do = "say how much it needs: `resources: {memory_gb: ...}` of the model"
             self._fail(task.cell, Failure(what="its machine ran out of memory", do=do))
@@ -287,9 +279,8 @@ class _Driver:
 def _on_one_machine(needs: Needs, processes: int) -> Needs:
     if processes <= 1:
         return needs
-    if needs.gpus:
-        return replace(needs, gpus=max(needs.gpus, processes))
-    return replace(needs, cpus=max(needs.cpus, processes))
+    scarce = "gpus" if needs.gpus else "cpus"
+    return replace(needs, **{scarce: max(getattr(needs, scarce), processes)})
 
 
 def _recipe_name(source: Path) -> str:

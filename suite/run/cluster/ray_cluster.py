@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ from typing import Any
 
 from greaves.base.errors import GreavesError
 from greaves.run.cell_state import Failure
-from greaves.run.cluster.entry import Member, work
-from greaves.run.cluster.job import Job, Outcome
+from greaves.run.cluster.job import Job, Member, Outcome, work
 from greaves.run.cluster.needs import Needs
 from greaves.run.cluster.schedule import Planned
 
@@ -196,9 +195,7 @@ def say_what_does_not_fit(items: Sequence[Planned], say: Callable[[str], None]) 
     """Name the models whose cells no machine of the cluster can take now."""
     import ray
 
-    machines: list[Mapping[str, float]] = [
-        node["Resources"] for node in ray.nodes() if node["Alive"]
-    ]
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     said: set[str] = set()
     for item in items:
         name, needs = item.cell.model.shown, item.needs

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def sameness() -> dict[str, str]:
 
 
 def carry_out(job: Job, together: bool = False) -> Outcome:
-    """Carry a task out (see `greaves.run.cluster.entry.work`); what is raised becomes a failure."""
+    """Carry a task out (see `greaves.run.cluster.job.work`); what is raised becomes a failure."""
     try:
         plan, cell = _plan(job)
         _check_sees(job)
@@ -52,14 +53,12 @@ def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
     """Align a cell in one of several processes; the first of them holds the cell."""
     folder = RunFolder(Path(job.folder))
     steps = CellSteps(Steps(plain=True))
-    aligning = Defences(Materials(plan, folder.path / "features"), folder, steps)
-    if rank() != 0:
-        aligning.make(cell)
-    else:
-        place = folder.cell(*cell.names).path
-        with cell_lock(place), steps.of(place) as report:
-            report.stage("aligning")
-            aligning.make(cell)
+    place = folder.cell(*cell.names).path
+    with ExitStack() as held:
+        if rank() == 0:
+            held.enter_context(cell_lock(place))
+            held.enter_context(steps.of(place)).stage("aligning")
+        Defences(Materials(plan, folder.path / "features"), folder, steps).make(cell)
     return Outcome()
 
 
@@ -114,10 +113,9 @@ def _carried_out(job: Job, plan: Plan, cell: Cell) -> Outcome:
         works = {"cell": run.answer_and_judge, "judge": run.judge_by_model, "align": run.align}
         try:
             run.attempt(cell, works[job.what], failed, saved)
-        except GreavesError:
-            raise
         except Exception as error:
-            write_failure(run.place(cell).path, Failure.of(error))
+            if not isinstance(error, GreavesError):
+                write_failure(run.place(cell).path, Failure.of(error))
             raise
         finally:
             sys.stderr.flush()
