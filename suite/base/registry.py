@@ -15,7 +15,6 @@ raises.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -27,6 +26,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from greaves.base.errors import RegistryError
 from greaves.base.sources import registered_in
+from greaves.base.text import hint
 
 T = TypeVar("T")
 
@@ -93,11 +93,7 @@ class Registry(Generic[T]):
         if name in self._broken:
             what = f"{self.kind} {name!r} could not be loaded: {self._broken[name]}"
             raise RegistryError(what, do="repair or uninstall the package that provides it")
-        near = difflib.get_close_matches(name, self.names(), n=1)
-        raise RegistryError(
-            f"unknown {self.kind} {name!r}",
-            do=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names())}",
-        )
+        raise RegistryError(f"unknown {self.kind} {name!r}", do=hint(name, self.names()))
 
     def names(self) -> list[str]:
         """All names, sorted."""
