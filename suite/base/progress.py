@@ -6,15 +6,8 @@ import sys
 import time
 from typing import Self
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from greaves.base.text import printable
 
@@ -31,15 +24,13 @@ class Steps:
 
     def __init__(self, plain: bool | None = None) -> None:
         self.plain = not sys.stderr.isatty() if plain is None else plain
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            *(progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
         self._stage = ""
         self._start = self._last = self._first = 0.0
 

@@ -22,11 +22,11 @@ MAX_SCALAR = 1_000
 """Characters of a number, date or the like: reading one takes the square of its length."""
 
 
-def read_yaml(path: Path) -> tuple[Any, Any]:
+def read_yaml(path: Path) -> tuple[Any, dict[str, Any]]:
     """The file's node tree, which knows lines, and its content.
 
     Raises:
-        RecipeError: it cannot be read, is not YAML, or is more than a recipe can be.
+        RecipeError: it cannot be read, is not a mapping in YAML, or is more than a recipe can be.
     """
     try:
         with path.open("rb") as file:
@@ -48,6 +48,8 @@ def read_yaml(path: Path) -> tuple[Any, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         what = f"not YAML ({getattr(error, 'problem', None) or error})"
         raise RecipeError(what, where=where) from None
+    if not isinstance(content, dict):
+        raise RecipeError("a recipe is a mapping of fields", where=str(path))
     return node, content
 
 

@@ -98,11 +98,8 @@ def main() -> None:
             if isinstance(error, USAGE_ERRORS):
                 _stop(f"greaves: {_message(error)}; see: greaves --help", 2, error)
             line = " ".join(str(error).split())[:300]
-            _stop(
-                f"greaves: internal error: {type(error).__name__}: {line}; --debug shows where",
-                1,
-                error,
-            )
+            what = f"internal error: {type(error).__name__}: {line}"
+            _stop(f"greaves: {what}; --debug shows where", 1, error)
     if status == INTERRUPTED:
         print("greaves: interrupted; run the same command again to carry on", file=sys.stderr)
         status = TERMINATED if terminated else INTERRUPTED

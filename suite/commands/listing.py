@@ -45,15 +45,9 @@ def table_of(rows: Sequence[Mapping[str, object]], **options: Any) -> Table:
 
 def _show_registered(kind: str, as_json: bool) -> None:
     names = registry(kind)
-    rows = [
-        {"name": entry.name, "summary": entry.summary, "from": entry.source}
-        for entry in names.entries()
-    ]
-    rows += [
-        {"name": name, "summary": f"could not be loaded: {reason}", "from": ""}
-        for name, reason in names.broken().items()
-    ]
-    show(rows, as_json)
+    rows = [(entry.name, entry.summary, entry.source) for entry in names.entries()]
+    rows += [(name, f"could not be loaded: {why}", "") for name, why in names.broken().items()]
+    show([dict(zip(("name", "summary", "from"), row, strict=True)) for row in rows], as_json)
 
 
 def methods(as_json: AsJson = False) -> None:

@@ -33,7 +33,7 @@ from greaves.recipe.schema import MAX_NAME, NAME, MethodSpec, ModelSpec, Recipe
 
 F = TypeVar("F", bound=BaseModel)
 T = TypeVar("T")
-Aligner: TypeAlias = tuple[AlignmentMethod[Any], list[Stress[Any]]]
+Aligners: TypeAlias = tuple[AlignmentMethod[Any], list[Stress[Any]]]
 Place: TypeAlias = tuple[str | int, ...]
 """Where in a recipe something stands, such as ("methods", 1, "config")."""
 
@@ -46,8 +46,6 @@ def read_plan(path: Path) -> Plan:
             line and field.
     """
     node, content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise RecipeError("a recipe is a mapping of fields", where=str(path))
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -115,10 +113,7 @@ class _Checker:
         for index, text_task in enumerate(recipe.text_tasks):
             self._text_task(text_task, ("text_tasks", index))
         self._unique([*recipe.tasks, *(spec.shown for spec in recipe.text_tasks)], "text_tasks")
-        aligners = [
-            (self._aligner(index, spec), [self._stress(index, one) for one in spec.stressed()])
-            for index, spec in enumerate(recipe.methods)
-        ]
+        aligners = [self._aligners(index, spec) for index, spec in enumerate(recipe.methods)]
         self._plain(recipe, ())
         plan = Plan(recipe, self.path, tuple(self._cells(aligners)), tasks)
         for task in tasks:
@@ -127,7 +122,7 @@ class _Checker:
             self._folder(plan.alignment_folder, kind, ("alignment_data", kind))
         return plan
 
-    def _cells(self, aligners: list[Aligner]) -> Iterator[Cell]:
+    def _cells(self, aligners: list[Aligners]) -> Iterator[Cell]:
         pairs = zip(self.recipe.methods, aligners, strict=True)
         order = sorted(pairs, key=lambda pair: pair[0].method != VANILLA)
         for model in self.recipe.models:
@@ -142,13 +137,15 @@ class _Checker:
                         base = bases.get(seed, bases[seeds[0]])
                         yield Cell(model, stressed, stress, seed, base)
 
-    def _aligner(self, index: int, spec: MethodSpec) -> AlignmentMethod[Any]:
+    def _aligners(self, index: int, spec: MethodSpec) -> Aligners:
+        """The method, and its stresses."""
         where = ("methods", index)
         self._name(spec.shown, (*where, "name"))
         self._plain(spec, (*where, "config"))
         method: type[AlignmentMethod[Any]] = self._known(find_method, spec.method, where)
         self._needs(f"method {spec.method!r}", method.requires.data, where)
-        return method(self._config(method.Config, spec, (*where, "config")))
+        config = self._config(method.Config, spec, (*where, "config"))
+        return method(config), [self._stress(index, one) for one in spec.stressed()]
 
     def _stress(self, index: int, spec: MethodSpec) -> Stress[Any]:
         name, known = spec.method, STRESSES
@@ -192,11 +189,8 @@ class _Checker:
         known = [model.shown for model in self.recipe.models]
         for name in spec.models:
             if name not in known:
-                self._fail(
-                    f"method {spec.shown!r} is for model {name!r}, which is not in the recipe",
-                    ("methods", index, "models"),
-                    f"it has: {', '.join(known)}",
-                )
+                what = f"method {spec.shown!r} is for model {name!r}, which is not in the recipe"
+                self._fail(what, ("methods", index, "models"), f"it has: {', '.join(known)}")
 
     def _options(self, model: ModelSpec, where: Place) -> None:
         """Let a model that can say what is wrong with its options say so before it is loaded."""
@@ -216,11 +210,8 @@ class _Checker:
             judge = make_judge(self.recipe.benchmarks[benchmark].judge)
         for task in tasks:
             if task.benchmark == benchmark and task.kind not in judge.kinds:
-                self._fail(
-                    f"judge {judge.name!r} cannot judge {task.kind} questions ({task.name})",
-                    where,
-                    "choose another: greaves judges",
-                )
+                what = f"judge {judge.name!r} cannot judge {task.kind} questions ({task.name})"
+                self._fail(what, where, "choose another: greaves judges")
 
     def _white_box(self, model: ModelSpec, where: Place) -> None:
         """Refuse methods that need what a model is known not to offer: weights, or a point."""
@@ -265,11 +256,8 @@ class _Checker:
 
     def _name(self, name: str, where: Place) -> None:
         if len(name) > MAX_NAME or not re.fullmatch(NAME, name):
-            self._fail(
-                f"{name[:MAX_NAME]!r} cannot be the name of a folder",
-                where,
-                f"give it a `name` of at most {MAX_NAME} letters, digits, '.', '_', '+' and '-'",
-            )
+            do = f"give it a `name` of at most {MAX_NAME} letters, digits, '.', '_', '+' and '-'"
+            self._fail(f"{name[:MAX_NAME]!r} cannot be the name of a folder", where, do)
 
     def _plain(self, spec: BaseModel, where: Place) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from greaves.align.training.processes import rank, told_by_first
 from greaves.answer.answering import Answered, answer, write_questions
-from greaves.answer.asking import samples_of
+from greaves.answer.asking import Sample, samples_of
 from greaves.answer.keys import Speaker
 from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError, StoreError
 from greaves.base.lock import Check, cell_lock
@@ -60,12 +60,8 @@ def selected(plan: Plan, only: Sequence[str]) -> list[Cell]:
     """The cells that `only` leaves; names of tasks leave all."""
     models = {cell.model.shown for cell in plan.cells} & set(only)
     methods = {cell.method.shown for cell in plan.cells} & set(only)
-    return [
-        cell
-        for cell in plan.cells
-        if cell.model.shown in (models or [cell.model.shown])
-        and cell.method.shown in (methods or [cell.method.shown])
-    ]
+    cells = [cell for cell in plan.cells if not models or cell.model.shown in models]
+    return [cell for cell in cells if not methods or cell.method.shown in methods]
 
 
 class CellRun:
@@ -218,14 +214,11 @@ class CellRun:
         defence = self.aligning.defence(cell)
         report.stage("answering")
         speaker = Speaker(model, cell.method.shown, cell.seed, defence.hash)
-        samples = [
-            sample
-            for task in self.plan.tasks
-            if task.mode in model.modes
-            for sample in samples_of(
-                self.questions[task], self.plan.benchmark(task).sampling, speaker
-            )
-        ]
+        samples: list[Sample] = []
+        for task in self.plan.tasks:
+            if task.mode in model.modes:
+                sampling = self.plan.benchmark(task).sampling
+                samples += samples_of(self.questions[task], sampling, speaker)
         write_questions(place, samples)
         place.write_facts(
             {

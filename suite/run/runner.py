@@ -115,10 +115,8 @@ def _check_same_run(plan: Plan, folder: Path) -> None:
 
 def _put_aside(folder: Path) -> None:
     """Move all that an earlier run left, `run.json` last: a kill in between is made good."""
-    items = sorted(
-        (item for item in folder.iterdir() if item.name not in (".lock", ".lease")),
-        key=lambda item: item.name == "run.json",
-    )
+    items = [item for item in folder.iterdir() if item.name not in (".lock", ".lease")]
+    items.sort(key=lambda item: item.name == "run.json")
     if not items:
         return
     name = f"{folder.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"

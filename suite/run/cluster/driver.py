@@ -142,10 +142,8 @@ class _Driver:
         wanted = {str(cell) for cell in cells}
         bases = {str(cell.base): cell.base for cell in cells if cell.base is not None}
         only_aligned = [base for name, base in bases.items() if name not in wanted]
-        queue = [
-            self._first_task(item, str(item.cell) in wanted)
-            for item in planned(self.plan, [*cells, *only_aligned])
-        ]
+        items = planned(self.plan, [*cells, *only_aligned])
+        queue = [self._first_task(item, str(item.cell) in wanted) for item in items]
         ray_cluster.say_what_does_not_fit([task.item for task in queue], self.steps.say)
         done, total = 0, len(cells)
         running: dict[Any, _Task] = {}

@@ -130,10 +130,8 @@ def align_together(job: Job, passed: Any, processes: int, needs: Needs) -> Outco
             room = {"num_gpus": gpus, "num_cpus": needs.cpus}
             members.append(kind.options(scheduling_strategy=place, **room).remote())
         meet = ray.get(members[0].address.remote())
-        waiting = [
-            member.align.remote(job, passed, number, processes, meet)
-            for number, member in enumerate(members)
-        ]
+        given = (job, passed, processes, meet)
+        waiting = [one.align.remote(*given, number) for number, one in enumerate(members)]
         first = waiting[0]
         while waiting:
             ended, waiting = ray.wait(waiting, num_returns=1)
@@ -207,8 +205,6 @@ def say_what_does_not_fit(items: Sequence[Planned], say: Callable[[str], None]) 
         )
         if not fits and name not in said:
             said.add(name)
-            say(
-                f"{name}: no machine has {needs.gpus:g} GPUs, {needs.cpus:g} cores and"
-                f" {needs.memory_gb or 0:g} GB now; its cells wait for one"
-                " (`resources:` of the model says what it needs)"
-            )
+            wanted = f"{needs.gpus:g} GPUs, {needs.cpus:g} cores and {needs.memory_gb or 0:g} GB"
+            hint = "(`resources:` of the model says what it needs)"
+            say(f"{name}: no machine has {wanted} now; its cells wait for one {hint}")

@@ -188,10 +188,8 @@ class Remote:
             StoreError: it cannot be written.
         """
         # A checkpoint's mark that it is whole goes after all that it speaks for.
-        names = sorted(
-            (name for name in _files(folder) if not _hidden(name)),
-            key=lambda name: (name.endswith(("/whole", "state.json")), name),
-        )
+        names = sorted(name for name in _files(folder) if not _hidden(name))
+        names.sort(key=lambda name: name.endswith(("/whole", "state.json")))
         known = {name for name in self._pushed if name.startswith(f"{inside}/")}
         with self._told("cannot be written"):
             for name in names:

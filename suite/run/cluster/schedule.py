@@ -69,15 +69,12 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
         if item.cell.base is not None:
             base = str(item.cell.base)
             waiting[base] = max(waiting.get(base, 0.0), item.seconds)
-    return sorted(
-        found,
-        key=lambda item: (
-            item.cell.method.method != VANILLA,
-            item.cell.base is not None,
-            -(item.seconds + waiting.get(str(item.cell), 0.0)),
-            item.number,
-        ),
-    )
+
+    def place(item: Planned) -> tuple[bool, bool, float, int]:
+        cell, seconds = item.cell, item.seconds + waiting.get(str(item.cell), 0.0)
+        return cell.method.method != VANILLA, cell.base is not None, -seconds, item.number
+
+    return sorted(found, key=place)
 
 
 def _planned(plan: Plan, cell: Cell, needs: Needs, sizes: Mapping[type[Task], int]) -> Planned:

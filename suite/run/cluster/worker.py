@@ -80,11 +80,9 @@ def _plan(job: Job) -> tuple[Plan, Cell]:
     try:
         plan = read_plan(find_recipe(job.recipe))
     except RecipeError as error:
-        raise RecipeError(
-            error.what,
-            where=f"{socket.gethostname()}: {error.where}",
-            do="recipe and data must lie where every machine sees them",
-        ) from None
+        where = f"{socket.gethostname()}: {error.where}"
+        do = "recipe and data must lie where every machine sees them"
+        raise RecipeError(error.what, where=where, do=do) from None
     if plan.hash != job.recipe_hash:
         what = f"{socket.gethostname()} has another version of it"
         do = "recipe and data must be the same for all machines"
