@@ -120,7 +120,6 @@ def check_command(
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Without what was not given."""
     given: dict[str, Any] = {}
     for name, value in options.items():
         inner = _given(value) if isinstance(value, dict) else value

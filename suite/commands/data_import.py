@@ -105,7 +105,6 @@ def print_left_out(left_out: Mapping[str, str], file: str) -> None:
 
 
 def _distraction(seconds: float | None, seed: int | None) -> Distraction | None:
-    """What was given, the rest by default; None where nothing was."""
     given = {"seconds": seconds, "seed": seed}
     given = {name: value for name, value in given.items() if value is not None}
     try:

@@ -56,11 +56,7 @@ def judge(
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
-    """Options from JSON objects and key=value; a value is read as JSON, or taken as text.
-
-    Raises:
-        GreavesError: an option is neither.
-    """
+    """Options from JSON objects and key=value; a value is read as JSON, or taken as text."""
     found: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -82,11 +78,7 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 def _questions(
     folder: RunFolder, judge: Judge, tasks: Sequence[str]
 ) -> dict[CellFolder, list[Question]]:
-    """Cell -> what it asked that the judge can judge.
-
-    Raises:
-        GreavesError: there is no such task, or nothing that this judge can judge.
-    """
+    """Cell -> what it asked that the judge can judge."""
     asked = {cell: [item.question for item in cell.questions()] for cell in folder.cells()}
     kinds = {question.task: question.kind for all_ in asked.values() for question in all_}
     for name in tasks:

@@ -82,7 +82,6 @@ def built_in_clips() -> list[str]:
 
 
 def _options(model: str, target: Any, given: dict[str, str | None]) -> dict[str, Any]:
-    """Those that were given. Raises ModelError for one that the model does not take."""
     taken = inspect.signature(target).parameters
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:

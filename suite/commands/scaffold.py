@@ -62,7 +62,6 @@ def _check_name(name: str) -> None:
 
 
 def _files(name: str) -> dict[str, str]:
-    """Path in the package -> text."""
     module = name.replace("-", "_")
     words = "".join(word.capitalize() for word in name.split("-"))
     values = {

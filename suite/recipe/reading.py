@@ -138,7 +138,6 @@ class _Checker:
                         yield Cell(model, stressed, stress, seed, base)
 
     def _aligners(self, index: int, spec: MethodSpec) -> Aligners:
-        """The method, and its stresses."""
         where = ("methods", index)
         self._name(spec.shown, (*where, "name"))
         self._plain(spec, (*where, "config"))

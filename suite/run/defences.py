@@ -142,7 +142,6 @@ class Defences:
         return aligner.stressed(model, self._base(cell), data, reference, context)
 
     def _base(self, cell: Cell) -> Defence:
-        """What a cell puts under its stress."""
         return self.load(self.place(cell.base)) if cell.base else Defence()
 
     def _stressed(self, cell: Cell) -> dict[str, Any]:
@@ -231,7 +230,6 @@ def _work(
     run_folder: Path,
     messages: SimpleQueue[Any],
 ) -> None:
-    """One process: read, load, align."""
     end_with_launcher()
     os.environ |= {
         **{name: str(number) for name in ("RANK", "LOCAL_RANK")},

@@ -120,18 +120,12 @@ class ChatServer:
             if key:
                 request.headers["Authorization"] = f"Bearer {key}"
 
-        http = self._openai.DefaultAsyncHttpxClient(
-            timeout=self.options.timeout,
-            # A key and questions go to the server that was named, and to no other.
-            follow_redirects=False,
-            event_hooks={"request": [only_ours]},
-        )
-        client = self._openai.AsyncOpenAI(
-            base_url=self.address.url,
-            api_key="none",  # it insists on one; the real one is put in by `only_ours`
-            max_retries=0,
-            http_client=http,
-        )
+        # A key and questions go to the server that was named, and to no other.
+        hooks = {"event_hooks": {"request": [only_ours]}, "follow_redirects": False}
+        http = self._openai.DefaultAsyncHttpxClient(timeout=self.options.timeout, **hooks)
+        # The client insists on a key; the real one is put in by `only_ours`.
+        given = {"base_url": self.address.url, "api_key": "none", "http_client": http}
+        client = self._openai.AsyncOpenAI(max_retries=0, **given)
         course, slots = _Course(), asyncio.Semaphore(self.options.concurrency)
 
         async def one(number: int, request: ChatRequest) -> ChatReply | ChatFailure:

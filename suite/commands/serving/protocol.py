@@ -173,10 +173,8 @@ def choice_seeds(seed: int, n: int) -> tuple[int, ...]:
 
     So `n` requests with seeds of their own give what `n` samples of the suite give.
     """
-    others = (
-        int.from_bytes(hashlib.sha256(f"{seed}\0{choice}".encode()).digest()[:8]) >> 1
-        for choice in range(1, n)
-    )
+    texts = [f"{seed}\0{choice}".encode() for choice in range(1, n)]
+    others = (int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1 for text in texts)
     return (seed, *others)
 
 
@@ -227,11 +225,9 @@ def _turns(messages: list[_Message]) -> tuple[str | None, str | None, bytes | No
     roles = ["user" if message.role == "user" else "system" for message in messages]
     if roles not in (["user"], ["system", "user"]):
         raise ApiError(400, "one user turn is answered, with or without a system turn before it")
-    system = None
-    if len(messages) == 2:
-        system, spoken = _content(messages[0])
-        if spoken:
-            raise ApiError(400, "a system turn is text", param="messages.0.content")
+    system, spoken = _content(messages[0]) if len(messages) == 2 else (None, [])
+    if spoken:
+        raise ApiError(400, "a system turn is text", param="messages.0.content")
     text, clips = _content(messages[-1])
     if len(clips) > 1:
         raise ApiError(400, "one clip is heard a turn", param="messages")
@@ -241,7 +237,6 @@ def _turns(messages: list[_Message]) -> tuple[str | None, str | None, bytes | No
 
 
 def _content(message: _Message) -> tuple[str | None, list[str]]:
-    """Text, and data of the clips."""
     texts = [part.text for part in message.content if isinstance(part, _Text)]
     clips = [part.input_audio.data for part in message.content if isinstance(part, _InputAudio)]
     return "\n".join(texts) or None, clips

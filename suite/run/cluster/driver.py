@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,8 @@ def run_on_cluster(
         requests = begin(plan, here, questions, fresh=fresh and not is_url(where))
         bring()
         with ray_cluster.connected(address):
-            driver = _Driver(plan, where, here, requests, tuple(only), passed, shown)
+            kept = ray_cluster.kept(passed)
+            driver = _Driver(plan, where, here, requests, tuple(only), kept, shown)
             try:
                 return driver.run()
             finally:
@@ -114,27 +116,25 @@ class _Task:
         return self.item.cell
 
 
+@dataclass
 class _Driver:
-    def __init__(
-        self,
-        plan: Plan,
-        where: str,
-        here: Path,
-        requests: Mapping[str, str],
-        only: tuple[str, ...],
-        passed: Mapping[str, str],
-        steps: Steps,
-    ) -> None:
-        self.plan, self.where, self.here, self.only = plan, where, here, only
-        self.requests, self.steps = requests, steps
-        self.passed = ray_cluster.kept(passed)
-        self.same = sameness()
-        self.done = Answered()
-        self.judges: dict[str, Any] = {}
-        self.failed: dict[str, Failure] = {}
-        self.aligned: set[str] = set()
-        judges = [benchmark.judge_spec for benchmark in plan.recipe.benchmarks.values()]
-        self.judge_needs = [judge_needs(judge) for judge in judges if not by_rule(judge)]
+    plan: Plan
+    where: str
+    here: Path
+    requests: Mapping[str, str]
+    only: tuple[str, ...]
+    passed: Any
+    steps: Steps
+    same: Mapping[str, str] = field(default_factory=sameness)
+    done: Answered = field(default_factory=Answered)
+    judges: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    aligned: set[str] = field(default_factory=set)
+
+    @cached_property
+    def judge_needs(self) -> list[Needs]:
+        judges = [benchmark.judge_spec for benchmark in self.plan.recipe.benchmarks.values()]
+        return [judge_needs(judge) for judge in judges if not by_rule(judge)]
 
     def run(self) -> Answered:
         """Submit, wait, try again; until every cell is done or has failed."""

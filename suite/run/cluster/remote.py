@@ -116,7 +116,6 @@ def push_state(folder: str | Path, cell: Cell, name: str) -> None:
 
 
 def _inside(remote: Remote, cell: Cell) -> str:
-    """A cell's folder, relative to the run folder."""
     place = RunFolder(remote.scratch).cell(*cell.names).path
     return place.relative_to(remote.scratch).as_posix()
 
@@ -279,7 +278,6 @@ def _read_marks(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Names of all files in a folder, relative to it."""
     return {item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()}
 
 

@@ -96,10 +96,7 @@ def _training(plan: Plan, cell: Cell, parameters: float) -> float:
 
 
 def _answering(plan: Plan, task: type[Task], questions: int, parameters: float) -> float:
-    """Seconds: every question read once, and every token a pass over the weights by batch.
-
-    Every response is counted as long as `max_new_tokens` allows.
-    """
+    """Seconds: every question is read once, every token (`max_new_tokens`) a pass by batch."""
     benchmark = plan.benchmark(task)
     size = max(parameters, 1e6)
     reading = 2 * size * TOKENS_A_QUESTION * questions / FLOPS

@@ -63,11 +63,7 @@ def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
 
 
 def _plan(job: Job) -> tuple[Plan, Cell]:
-    """The plan as the driver has it.
-
-    Raises:
-        RecipeError: this machine has other packages, or another recipe, or none.
-    """
+    """The plan as the driver has it."""
     here = sameness()
     if other := [name for name in {**here, **job.same} if here.get(name) != job.same.get(name)]:
         name = other[0]
