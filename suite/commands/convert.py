@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument
 
 from greaves.commands.listing import AsJson
 
@@ -26,10 +27,10 @@ def _conversions() -> None:
 @app.command("qwen-audio")
 def qwen_audio_command(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Folder of Qwen/Qwen-Audio-Chat as downloaded.")
+        Path, Argument(metavar="SRC", help="Folder of Qwen/Qwen-Audio-Chat as downloaded.")
     ],
     destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="New folder of the native checkpoint.")
+        Path, Argument(metavar="DST", help="New folder of the native checkpoint.")
     ],
     as_json: AsJson = False,
 ) -> None:

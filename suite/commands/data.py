@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from greaves.base.errors import DataError
 from greaves.commands.data_import import import_command, print_left_out
@@ -20,38 +21,36 @@ app.command("import")(import_command)
 
 @app.command("build")
 def build_command(
-    kind: Annotated[str, typer.Argument(help="basic, mirror or parallel.")],
-    out: Annotated[Path, typer.Option(help="Folder of the set; an unfinished one is continued.")],
-    recipe: Annotated[
-        Path | None, typer.Option(help="YAML recipe; options below override it.")
-    ] = None,
+    kind: Annotated[str, Argument(help="basic, mirror or parallel.")],
+    out: Annotated[Path, Option(help="Folder of the set; an unfinished one is continued.")],
+    recipe: Annotated[Path | None, Option(help="YAML recipe; options below override it.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="beavertails (default), released or pocket.")
+        str | None, Option("--from", help="beavertails (default), released or pocket.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Name on the hub, or a folder (/..., ./..., ~...).")
+        str | None, Option(help="Name on the hub, or a folder (/..., ./..., ~...).")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the hub.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
-    released: Annotated[Path | None, typer.Option(help="Folder of released files.")] = None,
-    harmful: Annotated[str | None, typer.Option(help="Released: file of harmful rows.")] = None,
-    benign: Annotated[str | None, typer.Option(help="Released: file of benign rows.")] = None,
+    revision: Annotated[str | None, Option(help="Commit, tag or branch on the hub.")] = None,
+    split: Annotated[str | None, Option(help="Split of the dataset.")] = None,
+    released: Annotated[Path | None, Option(help="Folder of released files.")] = None,
+    harmful: Annotated[str | None, Option(help="Released: file of harmful rows.")] = None,
+    benign: Annotated[str | None, Option(help="Released: file of benign rows.")] = None,
     mirror: Annotated[
-        str | None, typer.Option(help='Parallel: a Mirror set to take over, or "pocket".')
+        str | None, Option(help='Parallel: a Mirror set to take over, or "pocket".')
     ] = None,
-    per_category: Annotated[int | None, typer.Option(help="Harmful questions each.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every choice.")] = None,
+    per_category: Annotated[int | None, Option(help="Harmful questions each.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of every choice.")] = None,
     rewriter: Annotated[
-        str | None, typer.Option(help="embedded, or base URL of an OpenAI-compatible server.")
+        str | None, Option(help="embedded, or base URL of an OpenAI-compatible server.")
     ] = None,
-    rewriter_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
-    attempts: Annotated[int | None, typer.Option(help="Tries of one rewrite.")] = None,
-    voice: Annotated[str | None, typer.Option(help="espeak (default) or google.")] = None,
+    rewriter_model: Annotated[str | None, Option(help="Name of the model there.")] = None,
+    attempts: Annotated[int | None, Option(help="Tries of one rewrite.")] = None,
+    voice: Annotated[str | None, Option(help="espeak (default) or google.")] = None,
     google_endpoint: Annotated[
-        str | None, typer.Option(help="host:port of another server of Google's service.")
+        str | None, Option(help="host:port of another server of Google's service.")
     ] = None,
     stop_for_review: Annotated[
-        bool, typer.Option(help="Mirror: stop when review.csv is written, before speech.")
+        bool, Option(help="Mirror: stop when review.csv is written, before speech.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +94,7 @@ def build_command(
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
+    folder: Annotated[Path, Argument(help="Folder of a built set.")],
     as_json: AsJson = False,
 ) -> None:
     """Check a set as it lies: lines, clips, hashes, pairs. Exits with 2 where one is wrong."""

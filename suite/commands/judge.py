@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from greaves.base.errors import GreavesError
 from greaves.base.lock import cell_lock, lock
@@ -24,17 +25,17 @@ from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_j
 
 
 def judge(
-    run: Annotated[Path, typer.Argument(help="A run folder, as `greaves run` left it.")],
+    run: Annotated[Path, Argument(help="A run folder, as `greaves run` left it.")],
     judge: Annotated[
         str,
-        typer.Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
+        Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
     ],
     task: Annotated[
-        list[str] | None, typer.Option(help="Only this task; repeatable. Default: all.")
+        list[str] | None, Option(help="Only this task; repeatable. Default: all.")
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option(help="Options of the judge: a JSON object, or key=value; repeatable."),
+        Option(help="Options of the judge: a JSON object, or key=value; repeatable."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -12,12 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
 from greaves.base.registry import registry
 from greaves.base.text import printable
 from greaves.commands.lazy import CommandGroup
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 models = typer.Typer(help="List the models, or check one.", cls=CommandGroup)
 tasks = typer.Typer(help="List the tasks, or show one.", cls=CommandGroup)
@@ -65,7 +66,7 @@ def list_tasks(
     context: typer.Context,
     as_json: AsJson = False,
     lm_eval_path: Annotated[
-        bool, typer.Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
+        bool, Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
     ] = False,
 ) -> None:
     """List the tasks, or show one."""

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from greaves.base.errors import ModelError
 from greaves.base.text import printable
@@ -35,17 +36,15 @@ CLIPS = 3
 
 
 def check(
-    model: Annotated[str, typer.Argument(help="A registered model; see: greaves models.")],
+    model: Annotated[str, Argument(help="A registered model; see: greaves models.")],
     path: Annotated[
-        str | None, typer.Option(help="Folder of the checkpoint; default: from the hub.")
+        str | None, Option(help="Folder of the checkpoint; default: from the hub.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Of the hub's repository.")] = None,
+    revision: Annotated[str | None, Option(help="Of the hub's repository.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
+        str | None, Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
     ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 holds all checks to their figures.")
-    ] = None,
+    dtype: Annotated[str | None, Option(help="float32 holds all checks to their figures.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold a checkpoint to what every model promises, and say what it needs in memory.

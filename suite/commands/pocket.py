@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer import Option
 
 from greaves.commands.listing import AsJson
 
@@ -18,11 +19,11 @@ app = typer.Typer(help="The embedded pocket LALM: train it, check it.", no_args_
 
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option(help="Where the model and data folders are written.")],
+    out: Annotated[Path, Option(help="Where the model and data folders are written.")],
     work_dir: Annotated[
-        Path, typer.Option(help="Stages leave their results here (3 GB) and continue from them.")
+        Path, Option(help="Stages leave their results here (3 GB) and continue from them.")
     ] = Path("pocket-training"),
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, Option(help="Seed of everything.")] = 0,
 ) -> None:
     """Train the pocket LALM from its grammar; about an hour on two cores. Needs extra `speech`."""
     import logging
@@ -36,10 +37,8 @@ def train_command(
 
 @app.command("check")
 def check_command(
-    weights: Annotated[
-        Path | None, typer.Option(help="Model folder. Default: the embedded one.")
-    ] = None,
-    every: Annotated[int, typer.Option(help="Ask only every n-th question.", min=1)] = 1,
+    weights: Annotated[Path | None, Option(help="Model folder. Default: the embedded one.")] = None,
+    every: Annotated[int, Option(help="Ask only every n-th question.", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure the pocket LALM, each figure beside its goal. Exits with 1 where one is missed."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 from typer.core import TyperCommand
 
 from greaves.base.errors import RecipeError, StoreError
@@ -48,37 +48,31 @@ def _methods(incomplete: str) -> list[str]:
 def run_command(
     recipe: Annotated[
         str,
-        typer.Argument(
-            help="A recipe file, or the name of a packaged one.", autocompletion=_recipes
-        ),
+        Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes),
     ],
     run_dir: Annotated[
         str | None,
-        typer.Option(
-            help="Run folder, or with --cluster a URL. Default: runs/<name of the recipe>."
-        ),
+        Option(help="Run folder, or with --cluster a URL. Default: runs/<name of the recipe>."),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Put an earlier run aside and start over.")
+        bool, Option("--fresh", help="Put an earlier run aside and start over.")
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only this model, method or task; repeatable.", autocompletion=_methods),
+        Option(help="Only this model, method or task; repeatable.", autocompletion=_methods),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="[ADDRESS]",
             help="Run on the Ray cluster at HOST:PORT; without it, on the one of this machine.",
         ),
     ] = None,
     env: Annotated[
         list[str] | None,
-        typer.Option(help="With --cluster: a variable that workers get from here; repeatable."),
+        Option(help="With --cluster: a variable that workers get from here; repeatable."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show what would run, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or carry on where the last run stopped."""

@@ -10,32 +10,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 import yaml
+from typer import Argument, Option
 
 from greaves.base.errors import GreavesError, ModelError
 from greaves.models.contract import LALM, load_model
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="A model, as recipes name it.")],
-    defence: Annotated[
-        Path | None, typer.Option(help="Folder of a saved defence to put on it.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    model: Annotated[str, Argument(help="A model, as recipes name it.")],
+    defence: Annotated[Path | None, Option(help="Folder of a saved defence to put on it.")] = None,
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     name: Annotated[
-        str | None, typer.Option(help="Name that requests give. Default: the model's own.")
+        str | None, Option(help="Name that requests give. Default: the model's own.")
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE for the model's loader, such as path=FOLDER; repeatable."),
+        Option(help="KEY=VALUE for the model's loader, such as path=FOLDER; repeatable."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="The most tokens of one answer.", min=1)] = 512,
+    max_tokens: Annotated[int, Option(help="The most tokens of one answer.", min=1)] = 512,
     max_body_mb: Annotated[
-        float, typer.Option(help="The longest request, in megabytes.", min=0.001)
+        float, Option(help="The longest request, in megabytes.", min=0.001)
     ] = 25.0,
-    batch_size: Annotated[int, typer.Option(help="Samples answered together.", min=1)] = 32,
+    batch_size: Annotated[int, Option(help="Samples answered together.", min=1)] = 32,
 ) -> None:
     """Serve a model over OpenAI's chat protocol, with or without a defence."""
     try:

@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
+from typer import Argument, Option
 
 from greaves.base.run_folder import CellFolder, RunFolder
 from greaves.commands.listing import AsJson, table_of
@@ -30,10 +31,10 @@ WATCHED_EVERY = 2.0
 
 
 def status(
-    run: Annotated[str, typer.Argument(help="The run folder, or its URL.")],
+    run: Annotated[str, Argument(help="The run folder, or its URL.")],
     as_json: AsJson = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again until every cell is done or has failed.")
+        bool, Option("--watch", help="Look again until every cell is done or has failed.")
     ] = False,
 ) -> None:
     """Show what each cell of a run is doing: progress, rate, time left, failures."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from greaves.base.errors import DataError
 from greaves.base.records import Question
@@ -36,10 +36,8 @@ STATED = ("layout", "licence", "citation", "homepage")
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Name of the task; list them: greaves tasks")],
-    data: Annotated[
-        str | None, typer.Option(help='A data folder to look through, or "pocket".')
-    ] = None,
+    name: Annotated[str, Argument(help="Name of the task; list them: greaves tasks")],
+    data: Annotated[str | None, Option(help='A data folder to look through, or "pocket".')] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a task asks, its licence and citation; with --data, what is in a data folder."""
