@@ -128,7 +128,7 @@ NETWORK = {
     "suite/run/defences.py": "a free port for workers on this machine",
     "suite/run/cell_state.py": "the name of this machine",
     "suite/run/cluster/driver.py": "a Ray cluster",
-    "suite/run/cluster/job.py": "a Ray cluster",
+    "suite/run/cluster/entry.py": "a Ray cluster",
     "suite/run/cluster/needs.py": "a Ray cluster",
     "suite/run/cluster/ray_cluster.py": "a Ray cluster",
     "suite/run/cluster/remote.py": "a run folder behind a URL",

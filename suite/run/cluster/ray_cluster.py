@@ -13,7 +13,8 @@ from typing import Any
 
 from greaves.base.errors import GreavesError
 from greaves.run.cell_state import Failure
-from greaves.run.cluster.job import Job, Member, Outcome, work
+from greaves.run.cluster.entry import Member, work
+from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.needs import Needs
 from greaves.run.cluster.schedule import Planned
 

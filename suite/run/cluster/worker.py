@@ -36,7 +36,7 @@ def sameness() -> dict[str, str]:
 
 
 def carry_out(job: Job, together: bool = False) -> Outcome:
-    """Carry a task out (see `greaves.run.cluster.job.work`); what is raised becomes a failure."""
+    """Carry a task out (see `greaves.run.cluster.entry.work`); what is raised becomes a failure."""
     try:
         plan, cell = _plan(job)
         _check_sees(job)

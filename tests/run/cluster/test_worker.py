@@ -22,7 +22,8 @@ from greaves.commands.fetch import fetch
 from greaves.commands.status import statuses
 from greaves.recipe.plan import Plan
 from greaves.recipe.reading import read_plan
-from greaves.run.cluster.job import Job, Outcome, work
+from greaves.run.cluster.entry import work
+from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.remote import held
 from greaves.run.cluster.worker import sameness
 from greaves.run.runner import begin, run
