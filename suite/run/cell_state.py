@@ -5,7 +5,6 @@ The file is a report, never a record: responses, verdicts and defences are what 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -14,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
-
-from pydantic import ValidationError
 
 from greaves.base.errors import GreavesError, StoreError
 from greaves.base.progress import Steps
@@ -88,8 +85,8 @@ class State(Record):
 def read_state(cell: Path) -> State | None:
     """The last report of a cell; None if there is none, or none that can be read."""
     try:
-        return State.model_validate(json.loads((cell / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError, RecursionError):
+        return State.from_line((cell / FILE).read_bytes())
+    except (OSError, ValueError):
         return None
 
 

@@ -26,7 +26,7 @@ from greaves.base.chat_api import (
     ChatServer,
     parse_address,
 )
-from greaves.base.chat_api.waiting import retry_after, wait_before
+from greaves.base.chat_api.server import retry_after, wait_before
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
 

@@ -59,9 +59,15 @@ class ChatFailure:
 
     Attributes:
         reason: one line; it holds no key, no header and no URL.
+        again: it may go better next time.
+        everyone: it is the same for every request, such as a wrong key.
+        after: seconds that the server asks to wait.
     """
 
     reason: str
+    again: bool = field(default=False, compare=False)
+    everyone: bool = field(default=False, compare=False)
+    after: float | None = field(default=None, compare=False)
 
 
 LONGEST_REASON = 200
