@@ -198,6 +198,7 @@ def test_an_installed_method_runs_on_the_pocket_lalm_and_stands_in_the_leaderboa
         "orr",
         "nsi",
         "avg_nsi",
+        "broken",  # the package's own metric
     }
     assert value["safe-prompt", "asr"] <= value["vanilla", "asr"]
     counts = [row["n_responses"] for row in board if row["metric"] == "asr"]
