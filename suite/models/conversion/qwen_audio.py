@@ -32,12 +32,7 @@ from greaves.models.conversion.qwen_audio_weights import (
     read_config,
     rules,
 )
-from greaves.models.conversion.shards import (
-    SHARD_BYTES,
-    ShardWriter,
-    WeightFile,
-    weight_files,
-)
+from greaves.models.conversion.shards import SHARD_BYTES, ShardWriter, WeightFile, weight_files
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 _NOTICES = ("LICENSE*", "NOTICE*")

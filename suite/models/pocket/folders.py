@@ -28,12 +28,7 @@ from greaves.data.pocket.grammar import (
     spoken_words,
 )
 from greaves.data.pocket.lexicon import CATEGORIES, FACTS, Pair
-from greaves.data.speech.voices import (
-    EspeakVoice,
-    espeak_version,
-    held_out_voices,
-    ordinary_voices,
-)
+from greaves.data.speech.voices import EspeakVoice, espeak_version, held_out_voices, ordinary_voices
 from greaves.data.tables import file_hash
 from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip, speak

@@ -95,11 +95,7 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
     with workers:
         for done in [
             workers.submit(
-                synthesise,
-                recipe.seed + _SPEECH,
-                recipe.shard_clips,
-                work_dir / "speech",
-                shard,
+                synthesise, recipe.seed + _SPEECH, recipe.shard_clips, work_dir / "speech", shard
             )
             for shard in range(recipe.shards)
         ]:
