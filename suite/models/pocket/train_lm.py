@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGenera
 
 from greaves.data.pocket.grammar import FORMS, Question, spoken_words
 from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS, Pair
+from greaves.models.pocket.architecture import TURN_END
 from greaves.models.pocket.optimisers import Optimisers
 from greaves.models.pocket.samples import Content, Sample, spoken_sample, written_sample
-from greaves.models.pocket.tokenizer import TURN_END
 
 log = logging.getLogger(__name__)
 
