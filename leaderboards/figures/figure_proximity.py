@@ -21,10 +21,7 @@ _COLOURS = ("#e4572e", "#4c78a8", "#b0b0b0")
 
 
 def command(
-    run: RunPath,
-    model: ModelName = None,
-    out: Out = None,
-    as_json: AsJson = False,
+    run: RunPath, model: ModelName = None, out: Out = None, as_json: AsJson = False
 ) -> None:
     """Distance of each benign question to the nearest harmful one, axis by axis."""
     RunFolder.open(run)

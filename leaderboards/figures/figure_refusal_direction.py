@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 300, 190  # pixels of one panel
 _AFTER = "with the method"
-_COLUMNS = {
-    "gap": ("scaled", "scaled_low", "scaled_high"),
-    "raw": ("projection", "low", "high"),
-}
+_COLUMNS = {"gap": ("scaled", "scaled_low", "scaled_high"), "raw": ("projection", "low", "high")}
 _Y_TITLES = {
     "gap": ["mean projection", "(vanilla: benign 0, harmful 1)"],
     "raw": ["mean projection", "(length in hidden space)"],

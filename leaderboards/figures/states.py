@@ -101,10 +101,7 @@ def through_training(
 
 
 def hidden_states(
-    model: LALM,
-    questions: Sequence[Question],
-    batch_size: int,
-    layers: Sequence[int] | None = None,
+    model: LALM, questions: Sequence[Question], batch_size: int, layers: Sequence[int] | None = None
 ) -> Matrix:
     """Hidden states at the last prompt position, under whatever defence is attached.
 

@@ -83,10 +83,7 @@ def _write_run(place: Path, run: RunFolder, submission: Submission, authors: Seq
     manifest, verdicts = submission.manifest, submission.verdicts()
     rows = submission.table()
     page = render.markdown(
-        rows,
-        title=reproduce.title(manifest),
-        notes=notes(verdicts),
-        hashes=manifest.hashes,
+        rows, title=reproduce.title(manifest), notes=notes(verdicts), hashes=manifest.hashes
     )
     write_text(place / "leaderboard.md", page)
     write_text(place / "leaderboard.csv", render.as_csv(rows))
