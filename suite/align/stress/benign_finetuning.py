@@ -21,8 +21,7 @@ from greaves.align.method import DataKind, RunContext
 from greaves.align.part import Part
 from greaves.align.parts.lora import LoRAAdapter
 from greaves.align.parts.merged_lora import MergedLoRA
-from greaves.align.proximity.config import SelectionConfig
-from greaves.align.proximity.filtering import filters_of
+from greaves.align.proximity.config import SelectionConfig, filters_of
 from greaves.align.proximity.selection import encoders_of, select
 from greaves.align.stress.contract import Stress
 from greaves.align.training.config import FineTuningConfig
