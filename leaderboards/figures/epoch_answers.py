@@ -11,8 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from greaves.answer.answering import answer, write_questions
-from greaves.answer.asking import samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Speaker, samples_of
 from greaves.base.progress import Steps
 from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
