@@ -8,12 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from transformers import (
-    DynamicCache,
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
+from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from greaves.base.conversation import Conversation, Sampling
 from greaves.models.batches import Batch
@@ -88,7 +83,12 @@ class Generation(SpokenPrompts):
             past_key_values=cache,
             logits_processor=LogitsProcessorList([SeededGumbel(flat, length, sampling)]),
             stopping_criteria=stopping,
-            generation_config=self._generation_config(sampling),
+            generation_config=GenerationConfig(
+                do_sample=False,
+                max_new_tokens=sampling.max_new_tokens,
+                eos_token_id=sorted(self._stops()),
+                pad_token_id=self.tokenizer.pad_token_id,
+            ),
         )
         return output[:, length:]
 
@@ -100,11 +100,3 @@ class Generation(SpokenPrompts):
         ids = self.network.generation_config.eos_token_id
         stops = {*(ids if isinstance(ids, list) else [ids]), self.tokenizer.eos_token_id}
         return {stop for stop in stops if stop is not None} | {self.tokenizer.pad_token_id}
-
-    def _generation_config(self, sampling: Sampling) -> GenerationConfig:
-        return GenerationConfig(
-            do_sample=False,
-            max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=sorted(self._stops()),
-            pad_token_id=self.tokenizer.pad_token_id,
-        )

@@ -104,19 +104,20 @@ def _count(module: nn.Module) -> int:
 def _cache(config: Any, decoder: Any, tokens: int) -> int:
     """Bytes of one row's keys and values; layers with a window keep no more than that, and layers
     that share those of others keep none."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = _head_size(config)
     layers = len(decoder.layers) - (getattr(config, "num_kv_shared_layers", 0) or 0)
     kinds = (getattr(config, "layer_types", None) or ["full_attention"] * layers)[:layers]
     window = getattr(config, "sliding_window", None) or tokens
     kept = sum(min(tokens, window) if kind == "sliding_attention" else tokens for kind in kinds)
-    total: int = 2 * BYTES * heads * size * kept
-    return total
+    return 2 * BYTES * _key_size(config) * kept
 
 
 def _head_size(config: Any) -> int:
-    own: int | None = getattr(config, "head_dim", None)
-    return own or config.hidden_size // config.num_attention_heads
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def _key_size(config: Any) -> int:
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return int(heads * _head_size(config))
 
 
 def _kept_per_token(config: Any) -> int:
@@ -124,14 +125,11 @@ def _kept_per_token(config: Any) -> int:
     attention's result twice (before and after being laid side by side), keys and values of all
     heads, and gate, up, activation and product of the MLP (of each expert that is asked)."""
     wide = config.num_attention_heads * _head_size(config)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     inner = config.intermediate_size
     if getattr(config, "num_experts_per_tok", None):
         inner = config.num_experts_per_tok * config.moe_intermediate_size
-    if not isinstance(inner, int):
-        inner = max(inner)
-    kept: int = 6 * config.hidden_size + 4 * wide + 4 * heads * _head_size(config) + 4 * inner
-    return kept
+    inner = inner if isinstance(inner, int) else max(inner)
+    return int(6 * config.hidden_size + 4 * wide + 4 * _key_size(config) + 4 * inner)
 
 
 def family_of(target: Any) -> type[TransformersLALM] | None:
