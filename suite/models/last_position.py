@@ -28,14 +28,12 @@ class LayerChanges:
     Attributes:
         layers: the model's decoder layers.
         hidden_size: of the model.
-        paused: while true, forward passes are left alone.
-        positions: [batch, length] true where outputs are changed; None for the last position.
+        where: index of the outputs [batch, length] that are changed; None for none.
     """
 
     layers: Sequence[nn.Module]
     hidden_size: int
-    paused: bool = field(default=False, init=False)
-    positions: Tensor | None = field(default=None, init=False)
+    where: Any = field(default=(slice(None), -1), init=False)
 
     @contextmanager
     def changed(self, changes: Mapping[int, TensorChange]) -> Iterator[None]:
@@ -68,35 +66,24 @@ class LayerChanges:
     def _hook(self, change: TensorChange) -> Any:
         def apply(_layer: nn.Module, _inputs: Any, output: Any) -> None:
             hidden = _hidden(output)  # changed in place: a copy of all positions would cost time
-            if self.positions is not None:
-                hidden[self.positions] = change(hidden[self.positions]).to(hidden.dtype)
-            elif not self.paused:
-                last = hidden[:, -1]
-                last.copy_(change(last))
+            if self.where is not None:
+                hidden[self.where] = change(hidden[self.where]).to(hidden.dtype)
 
         return apply
 
     @contextmanager
-    def off(self) -> Iterator[None]:
-        """Leave forward passes alone until the context is left."""
-        before, self.paused = self.paused, True
-        try:
-            yield
-        finally:
-            self.paused = before
-
-    @contextmanager
-    def at(self, positions: Tensor) -> Iterator[None]:
-        """Change these positions of every forward pass, not the last, until the context is left.
+    def at(self, where: Tensor | None) -> Iterator[None]:
+        """Change other positions of every forward pass than the last, until the context is left.
 
         Args:
-            positions: [batch, length] true where a token is said, or the last one before it.
+            where: [batch, length] true where a token is said, or the last one before it; None
+                leaves forward passes alone.
         """
-        self.positions = positions
+        before, self.where = self.where, where
         try:
             yield
         finally:
-            self.positions = None
+            self.where = before
 
 
 @contextmanager

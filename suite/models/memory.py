@@ -6,7 +6,7 @@ Weights, key-value cache and LoRA are counted exactly; activations of fine-tunin
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Memory:
         lora_parameters: of the published recipe's adapter (r = 16 on every projection).
         lora: bytes of its float32 numbers, gradients and AdamW moments.
         activations: rough bytes kept for the backward pass of 16 rows of ROW tokens.
+        answering: bytes to answer with a batch of 16 x 5.
+        fine_tuning: bytes to fine-tune with RRS's recipe, the whole batch at once.
     """
 
     parameters: int
@@ -50,20 +52,8 @@ class Memory:
     lora_parameters: int
     lora: int
     activations: int
-
-    @property
-    def answering(self) -> int:
-        """Bytes to answer with a batch of 16 x 5."""
-        return self.weights + self.cache_of_a_batch
-
-    @property
-    def fine_tuning(self) -> int:
-        """Bytes to fine-tune with RRS's recipe, the whole batch at once."""
-        return self.weights + self.lora + self.activations
-
-    def as_json(self) -> dict[str, int]:
-        """All figures by name."""
-        return {**asdict(self), "answering": self.answering, "fine_tuning": self.fine_tuning}
+    answering: int
+    fine_tuning: int
 
 
 def memory_of_checkpoint(family: type[TransformersLALM], folder: Path) -> Memory:
@@ -85,15 +75,19 @@ def memory_of_network(network: Any, lora_targets: tuple[str, ...], rank: int = 1
     parameters = _count(network)
     linear = [network.get_submodule(name) for name in projections(network, lora_targets)]
     lora = sum(rank * (one.in_features + one.out_features) for one in linear)
+    weights, cache = BYTES * parameters, 16 * 5 * _cache(config, decoder, ROW + RESPONSE)
+    activations = 16 * ROW * len(decoder.layers) * BYTES * _kept_per_token(config)
     return Memory(
         parameters=parameters,
         decoder_parameters=_count(decoder),
-        weights=BYTES * parameters,
+        weights=weights,
         cache_per_1000_tokens=_cache(config, decoder, 1000),
-        cache_of_a_batch=16 * 5 * _cache(config, decoder, ROW + RESPONSE),
+        cache_of_a_batch=cache,
         lora_parameters=lora,
         lora=TRAINED_BYTES * lora,
-        activations=16 * ROW * len(decoder.layers) * BYTES * _kept_per_token(config),
+        activations=activations,
+        answering=weights + cache,
+        fine_tuning=weights + TRAINED_BYTES * lora + activations,
     )
 
 

@@ -20,7 +20,7 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError, ModelError
 from greaves.data.speech.clips import clip_hash, load_clip
 from greaves.models.batches import Batch, Tokens
-from greaves.models.chat_text import NONE, chat_turns, default_system, without_default_system
+from greaves.models.chat_text import NONE, chat_turns, split_system
 from greaves.models.contract import LALM
 from greaves.models.feature_cache import FeatureCache
 from greaves.models.points import TensorChange
@@ -54,6 +54,12 @@ class SpokenPrompts(LALM):
     end_of_turn: ClassVar[str]
     """The token that ends the assistant's turn."""
 
+    text_template: ClassVar[bool] = False
+    """The chat template takes text only, the audio token in it."""
+
+    tower: ClassVar[str] = "model.audio_tower"
+    """Name of the module that every clip passes."""
+
     system_marks: ClassVar[tuple[str, str] | None] = None
     """What is around a system turn at the head of chat text, for templates that put in one of
     their own where none is given; None where they do not."""
@@ -82,19 +88,19 @@ class SpokenPrompts(LALM):
         """The checkpoint's own chat template; a system turn only where one is given or set."""
         conversation = self.under_system(conversation)
         text = self._templated(conversation)
-        if conversation.system is None and self.system_marks is not None:
-            text = without_default_system(text, *self.system_marks)
+        if conversation.system is None:
+            _, text = split_system(text, self.system_marks)
         return text + conversation.reply
 
     def template_system(self) -> str | None:
         """The system turn that the template puts in by itself; None where it puts in none."""
         if self.system_marks is None:
             return None
-        return default_system(self._templated(Conversation(text="")), *self.system_marks)
+        return split_system(self._templated(Conversation(text="")), self.system_marks)[0]
 
     def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation as the chat template takes it."""
-        return chat_turns(conversation)
+        return chat_turns(conversation, self.audio_prompt if self.text_template else None)
 
     def look_up(self, ids: Tensor) -> Tensor:
         """Embeddings of tokens: [batch, length] -> [batch, length, hidden_size]."""
@@ -140,7 +146,7 @@ class SpokenPrompts(LALM):
     @property
     def audio_tower(self) -> nn.Module:
         """The module that every clip passes, once."""
-        tower: nn.Module = self.network.model.audio_tower
+        tower: nn.Module = self.network.get_submodule(self.tower)
         return tower
 
     # -- the rest --------------------------------------------------------------------------------

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GraniteSpeechForConditionalGeneration, SequenceFeatureExtractor
 from transformers.audio_utils import mel_filter_bank
 
-from greaves.base.conversation import Conversation
 from greaves.models.adapters import merge_own_adapter
 from greaves.models.audio_text_processor import Heard
-from greaves.models.chat_text import plain_turns
 from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
@@ -94,6 +92,8 @@ class GraniteSpeech(TransformersLALM):
     feature_extractor = GraniteMel
     system_marks = ("<|start_of_role|>system<|end_of_role|>", "<|end_of_text|>\n")
     feature_batch = 1  # the encoder has no mask: padding would be heard
+    text_template = True
+    tower = "model.encoder"
     longest_clip = None
 
     @classmethod
@@ -110,16 +110,6 @@ class GraniteSpeech(TransformersLALM):
         counts = [extractor.audio_tokens(len(wave)) for wave in waves]
         mel = torch.cat([extractor(wave) for wave in waves])
         return {"input_features": mel}, counts
-
-    def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
-        """Its template takes text only, the audio token in it."""
-        return plain_turns(conversation, self.audio_prompt)
-
-    @property
-    def audio_tower(self) -> nn.Module:
-        """The conformer; a projector follows."""
-        tower: nn.Module = self.network.model.encoder
-        return tower
 
 
 @torch.no_grad()
