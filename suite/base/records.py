@@ -120,7 +120,7 @@ class Response(Record):
     Responses that differ only in their cost are equal.
 
     Attributes:
-        key: hash of all that could change the text (see `greaves.answer.keys.Speaker`).
+        key: hash of all that could change the text (see `greaves.answer.asking.Speaker`).
         model, method, seed: who answered; `seed` is the training seed of the defence.
         sample: index of the sampled response to this question, from 0.
         sample_seed: seed of this one sample; the same key always gives the same text.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -136,7 +137,7 @@ def _as_json(
         "revision": model.revision,
         "dtype": str(model.network.dtype).removeprefix("torch."),
         "device": model.device.type,
-        "memory": memory.as_json(),
+        "memory": asdict(memory),
         "checks": [
             {
                 "check": name,

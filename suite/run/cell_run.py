@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from greaves.align.training.processes import rank, told_by_first
 from greaves.answer.answering import Answered, answer, write_questions
-from greaves.answer.asking import Sample, samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Sample, Speaker, samples_of
 from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError, StoreError
 from greaves.base.lock import Check, cell_lock
 from greaves.base.progress import Steps
