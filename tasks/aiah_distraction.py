@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
 from greaves.base.records import Question
-from greaves.data.imports.clip_facts import clip_facts
-from greaves.data.imports.distraction import Distraction, read_distraction
-from greaves.data.imports.made_clips import made_clip
+from greaves.data.imports.aiah_layout import Distraction, read_distraction
+from greaves.data.imports.clip_facts import clip_facts, made_clip
 from greaves.data.speech.voices import SAMPLE_RATE
 from greaves.data.task import register_task
 from greaves.tasks.aiah import AIAH, AudioText, PlainText

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from greaves.base.errors import DataError
-from greaves.data.imports.distraction import Distraction
+from greaves.data.imports.aiah_layout import Distraction
 
 SHOWN = 20
 """Names of left-out questions that are printed."""

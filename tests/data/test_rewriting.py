@@ -147,7 +147,7 @@ def test_a_server_that_speaks_another_language_stops_the_build(body: bytes) -> N
     headers = {"Content-Type": "application/json"}
     with (
         chat_server(lambda question, number: (200, headers, body)) as server,
-        pytest.raises(DataError, match="is no chat completion"),
+        pytest.raises(DataError, match="is not a chat completion"),
     ):
         endpoint(server.url).rewrite(HARMFUL, 0)
 

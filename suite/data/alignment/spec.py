@@ -157,16 +157,10 @@ class BuildSpec(_Strict):
 
         Folders count by their name: where they lie does not matter.
         """
-        source = self.source.model_dump(mode="json")
-        for name in ("dataset", "folder"):
-            if name in source and (name == "folder" or self.source.origin == "beavertails"):
-                source[name] = _name_of(source[name])
-        identity: dict[str, Any] = {
-            "kind": self.kind,
-            "seed": self.seed,
-            "per_category": self.per_category,
-            "source": source,
-        }
+        identity = self.model_dump(mode="json", include={"kind", "seed", "per_category", "source"})
+        source = identity["source"]
+        for name in source.keys() & {"dataset", "folder"}:
+            source[name] = _name_of(source[name])
         if self.source.origin != "released":
             identity["voice"] = self.voice.engine
         if self.kind == "mirror" and self.source.origin != "released":
@@ -193,8 +187,13 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
     Raises:
         RecipeError: not YAML, or a field is unknown or wrong; names file and field.
     """
-    content = _anchored(_content(path), path.parent) if path else {}
+    content: dict[str, Any] = {}
     where = str(path) if path else "options"
+    if path:
+        _, content = read_yaml(path)
+        if not isinstance(content, dict):
+            raise RecipeError("a recipe is a mapping of fields", where=where)
+        content = _anchored(content, path.parent)
     merged = _laid_over(content, _anchored(options, Path.cwd()))
     source = merged.setdefault("source", {})
     if isinstance(source, dict):
@@ -203,13 +202,6 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
         return BuildSpec.model_validate(merged)
     except ValidationError as error:
         raise _in_words(error, where) from None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    _, content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise RecipeError("a recipe is a mapping of fields", where=str(path))
-    return content
 
 
 def _anchored(content: dict[str, Any], base: Path) -> dict[str, Any]:

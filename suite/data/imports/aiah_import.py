@@ -21,12 +21,17 @@ from greaves.data.alignment.plan import PlannedItem, SetPlan
 from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import VoiceSpec
 from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, workshop
-from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC, Section
+from greaves.data.imports.aiah_layout import (
+    DISTRACTION,
+    QUESTIONS,
+    SPEECH_SPECIFIC,
+    Distraction,
+    Section,
+)
 from greaves.data.imports.aiah_sources import SourceSpec, read_section
-from greaves.data.imports.distraction import DISTRACTION, Distraction
 from greaves.data.imports.own_questions import spelled_out_section
 from greaves.data.imports.provenance import PROVENANCE, RECONSTRUCTED
-from greaves.data.speech.clip_faults import unheard
+from greaves.data.speech.clips import unheard
 
 FORMAT = 1
 """Version of `provenance.json`."""

@@ -35,9 +35,7 @@ COLUMN = "audio"
 def hub_folder(source: str, into: Path) -> tuple[Path, dict[str, Any]]:
     """Folder of a hub copy, fetched if it is named `hub:OWNER/NAME` or `hub:OWNER/NAME@REVISION`.
 
-    Args:
-        source: such a name, or a folder.
-        into: where it is fetched to; what is there already is not fetched again.
+    What is in `into` already is not fetched again.
 
     Returns:
         The folder, and what provenance says of it.
@@ -148,28 +146,27 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
     return list(found.values()), others
 
 
-def named_section(
+def numbered_section(
     kind: Kind,
-    clips: Sequence[NamedClip],
+    clips: Sequence[NamedClip] | None,
     texts: Texts,
     topics: Sequence[str],
     about: dict[str, Any],
+    remarks: Sequence[str],
     *,
-    remarks: Sequence[str] = (),
-    spoken_here: bool = False,
+    spoken_here: bool,
 ) -> Section:
-    """Clips and their questions, of some topics.
+    """Questions of some topics with their clips, or all to be spoken where `clips` is None.
 
     A clip without a question, and a question without a clip, is left out by name.
 
     Args:
         kind: of all of them; benign ones get ids that begin with "safe-".
-        clips: what was found.
-        texts: what they say.
+        clips, texts: what was found, and what the clips say.
         topics: those that enter, in this order; names of others become a remark.
         about, remarks, spoken_here: see `Section`.
     """
-    by_key = {clip.place.key: clip for clip in clips}
+    by_key = {clip.place.key: clip for clip in clips or ()}
     words = {place.key: text for place, text in texts.questions}
     places = {place.key: place for place, _ in texts.questions}
     places |= {key: clip.place for key, clip in by_key.items()}
@@ -180,20 +177,15 @@ def named_section(
     for key in wanted:
         topic = order[key[0]][1]
         name = ("" if kind == "harmful" else "safe-") + Place(topic, key[1]).name
-        if key not in by_key:
+        if clips is not None and key not in by_key:
             left_out[name] = "there is no clip of it"
         elif key not in words:
             left_out[name] = "its question is not in the list of questions"
         else:
-            clip = str(by_key[key].path)
+            clip = str(by_key[key].path) if clips is not None else ""
             items.append(
                 PlannedItem(id=name, kind=kind, category=topic, text=words[key], clip_from=clip)
             )
     others = Counter(place.topic for key, place in places.items() if key[0] not in order)
-    return Section(
-        items=tuple(items),
-        about=about,
-        left_out=left_out,
-        remarks=(*remarks, *topic_remarks(kind, items, topics, others)),
-        spoken_here=spoken_here,
-    )
+    said = (*remarks, *topic_remarks(kind, items, topics, others))
+    return Section(tuple(items), about, left_out, said, spoken_here=spoken_here)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from greaves.base.errors import GreavesError
 from greaves.data.speech.espeak_process import EspeakProcess
-from greaves.data.speech.voices import SAMPLE_RATE, espeak_version, ordinary_voices
+from greaves.data.speech.voices import SAMPLE_RATE, espeak, ordinary_voices
 
 
 class UnspeakableError(GreavesError):
@@ -60,7 +60,7 @@ class EspeakEngine:
 
     def __init__(self) -> None:
         self.parallel = 1  # there is one process
-        self._version = espeak_version().split()[0]
+        self._version = espeak().version()
         self._voices = ordinary_voices()
         self._process = EspeakProcess()
 

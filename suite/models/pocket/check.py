@@ -114,14 +114,9 @@ def check(
     """Measures the pocket LALM.
 
     Args:
-        weights: the model folder.
-        data: the data folders.
-        samples: sampled responses to each question.
+        weights, data: the model folder and the data folders.
+        samples: sampled responses to each question, whose noise follows from `seed`.
         every: ask only each `every`-th question of a folder, for a quick look.
-        seed: of the sampling.
-
-    Returns:
-        Every figure with its goal; a figure's `ok` tells whether the goal is met.
     """
     responder = Responder(weights, samples, seed)
     questions = _questions(data / "aiah")[::every]

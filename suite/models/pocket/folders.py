@@ -18,7 +18,7 @@ from greaves.base.store import as_lines
 from greaves.data.pocket import grammar
 from greaves.data.pocket.grammar import FORMS, Question, mirror_questions, split_pairs
 from greaves.data.pocket.lexicon import CATEGORIES, FACTS, Pair
-from greaves.data.speech.voices import EspeakVoice, espeak_version, held_out_voices, ordinary_voices
+from greaves.data.speech.voices import EspeakVoice, espeak, held_out_voices, ordinary_voices
 from greaves.data.tables import file_hash
 from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip, speak
@@ -264,7 +264,7 @@ def _write_set(
         "counts": dict(counts),
         "seed": seed,
         "split_seed": grammar.SPLIT_SEED,
-        "speech": f"espeak-ng {espeak_version().split()[0]}",
+        "speech": f"espeak-ng {espeak().version()}",
         "licence": LICENCE,
         **facts,
     }
