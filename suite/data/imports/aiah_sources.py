@@ -22,16 +22,17 @@ from greaves.data.imports.aiah_layout import (
     Kind,
     Section,
 )
-from greaves.data.imports.named_clips import (
+from greaves.data.imports.numbered_questions import (
     HUB,
     LIST,
+    Texts,
     clips_of,
     find_clips,
     hub_folder,
     numbered_section,
+    read_texts,
 )
 from greaves.data.imports.own_questions import greaves_section, texts_section
-from greaves.data.imports.question_texts import Texts, read_texts
 
 HARMFUL_LAYOUTS = ("authors", "hub", "sarsteer", "safebench", "greaves")
 BENIGN_LAYOUTS = ("sarsteer", "greaves", "texts")

@@ -27,10 +27,9 @@ from greaves.data.pocket.grammar import SPLIT_SEED, split_pairs
 from greaves.data.pocket.lexicon import FACTS, Pair
 from greaves.data.speech.voices import espeak
 from greaves.models.pocket.architecture import build_model, build_processor, build_tokenizer
-from greaves.models.pocket.clips import synthesise
+from greaves.models.pocket.clips import SpeechCache, empty_features, synthesise, training_features
 from greaves.models.pocket.folders import build_data
 from greaves.models.pocket.samples import Content, vocabulary_texts
-from greaves.models.pocket.speech_cache import SpeechCache, empty_features, training_features
 from greaves.models.pocket.train_encoder import train_encoder
 from greaves.models.pocket.train_lm import Draw, PseudoAudio, RealAudio, train_language_model
 
