@@ -154,7 +154,7 @@ def test_a_server_that_speaks_another_language_stops_the_build(body: bytes) -> N
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ModelError, match=r"pip install 'greaves\[api\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'greaves\[servers\]'"):
         endpoint("http://localhost:1/v1")
 
 

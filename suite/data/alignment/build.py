@@ -61,8 +61,8 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
     Raises:
         GreavesError: a source, rewriter or speech engine fails, or the folder holds another build.
     """
+    source = spec.source
     with workshop(folder) as work, Steps() as steps:
-        source = spec.source
         plan = work.plan(
             lambda: released_plan(spec, source) if source.origin == "released" else draw_plan(spec),
             spec.identity(),

@@ -49,10 +49,8 @@ class ClipFacts(Record):
 def clip_facts(clips: Iterable[Path]) -> dict[Path, ClipFacts]:
     """Facts of some clips, read from the cache or decoded now.
 
-    A cache that cannot be written is no error: the clips are decoded again the next time.
-
-    Args:
-        clips: paths; one that does not exist has a fault.
+    A clip that does not exist has a fault. A cache that cannot be written is no error: the clips
+    are decoded again the next time.
     """
     decoder = soundfile.__libsndfile_version__  # another one may read what this one cannot
     folder = cache_folder() / f"clip-facts-{_RULES}-libsndfile-{decoder}"

@@ -155,17 +155,8 @@ CLIPPED_SHARE = 0.001
 
 
 def clip_fault(path: Path) -> str:
-    """Why a clip cannot go into a set.
-
-    Args:
-        path: the clip.
-
-    Returns:
-        One phrase, or "" for a clip without fault. Beside what `load_clip` refuses (missing, empty,
-        not audio, below 8 kHz, under 0.1 s, over 30 s), silence and clipping are faults.
-    """
-    fault = unheard(path)
-    if fault:
+    """Why a clip cannot go into a set: `load_clip` refuses it, silence, clipping; "" if it can."""
+    if fault := unheard(path):
         return fault
     levels = _levels(path)
     share = max(_share_clipped(channel) for channel in levels.T)

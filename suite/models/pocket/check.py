@@ -39,8 +39,7 @@ class Figure:
     Attributes:
         name: what was measured.
         value: percent, or megabytes for sizes.
-        low: smallest value that meets the goal.
-        high: largest value that meets the goal.
+        low, high: smallest and largest value that meets the goal.
     """
 
     name: str
@@ -68,12 +67,9 @@ Answers = list[tuple[dict[str, Any], Reading]]
 
 
 class Responder:
-    """Puts questions to a pocket model folder, five samples each, as the suite would.
+    """Puts questions to a pocket model folder, as the suite would.
 
-    Args:
-        weights: the model folder.
-        samples: sampled responses to each question, at temperature 1 and top_p 1.
-        seed: base of the samples' seeds.
+    Each is asked `samples` times, at temperature 1 and top_p 1; their seeds follow from `seed`.
     """
 
     def __init__(self, weights: Path, samples: int, seed: int) -> None:

@@ -145,12 +145,8 @@ def write_alignment_set(
 ) -> None:
     """Speaks or copies every clip of a drawn set and writes its lines and manifest.
 
-    Args:
-        folder: of the new set.
-        lines: as drawn.
-        seed: that they were drawn with, for the manifest.
-        mirror: the Mirror set, for lines whose clips are copied, byte for byte.
-        note: for the manifest.
+    The manifest tells of `seed`, that the lines were drawn with, and `note`. Clips that are copied,
+    byte for byte, are those of the set `mirror`.
     """
     for line in lines:
         target = folder / line.row["path"]
