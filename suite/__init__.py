@@ -21,20 +21,30 @@ from typing import TYPE_CHECKING, Any
 from greaves.base import old_paths
 
 if TYPE_CHECKING:
-    from greaves.align.defence import Defence
-    from greaves.align.method import AlignmentMethod, MethodConfig, Requirements, register_method
-    from greaves.align.part import Part, register_part
-    from greaves.api.aligning import align
-    from greaves.api.evaluating import evaluate
-    from greaves.api.loading import load_data, load_model
-    from greaves.api.recipes import Recipe
-    from greaves.api.result import Result
-    from greaves.base.conversation import Conversation, Sampling
-    from greaves.base.errors import GreavesError
-    from greaves.data.task import Task, register_task
-    from greaves.judge.contract import Judge, register_judge
-    from greaves.leaderboards.estimate.metric import Metric, register_metric
-    from greaves.models.contract import LALM, register_model
+    from greaves.align.defence import Defence as Defence
+    from greaves.align.method import AlignmentMethod as AlignmentMethod
+    from greaves.align.method import MethodConfig as MethodConfig
+    from greaves.align.method import Requirements as Requirements
+    from greaves.align.method import register_method as register_method
+    from greaves.align.part import Part as Part
+    from greaves.api.aligning import align as align
+    from greaves.api.evaluating import evaluate as evaluate
+    from greaves.api.loading import load_data as load_data
+    from greaves.api.loading import load_model as load_model
+    from greaves.api.recipes import Recipe as Recipe
+    from greaves.api.result import Result as Result
+    from greaves.base.conversation import Conversation as Conversation
+    from greaves.base.conversation import Sampling as Sampling
+    from greaves.base.errors import GreavesError as GreavesError
+    from greaves.data.task import Task as Task
+    from greaves.data.task import register_task as register_task
+    from greaves.judge.contract import Judge as Judge
+    from greaves.judge.contract import register_judge as register_judge
+    from greaves.leaderboards.estimate.metric import Metric as Metric
+    from greaves.leaderboards.estimate.metric import register_metric as register_metric
+    from greaves.models.contract import LALM as LALM
+    from greaves.models.contract import register_model as register_model
+
 
 __version__ = "0.1.0"
 
@@ -61,38 +71,11 @@ _WHERE = {
     "register_method": "align.method",
     "register_metric": "leaderboards.estimate.metric",
     "register_model": "models.contract",
-    "register_part": "align.part",
     "register_task": "data.task",
 }
 """Name -> module that has it."""
 
-__all__ = [
-    "LALM",
-    "AlignmentMethod",
-    "Conversation",
-    "Defence",
-    "GreavesError",
-    "Judge",
-    "MethodConfig",
-    "Metric",
-    "Part",
-    "Recipe",
-    "Requirements",
-    "Result",
-    "Sampling",
-    "Task",
-    "__version__",
-    "align",
-    "evaluate",
-    "load_data",
-    "load_model",
-    "register_judge",
-    "register_method",
-    "register_metric",
-    "register_model",
-    "register_part",
-    "register_task",
-]
+__all__ = ["__version__", *_WHERE]  # noqa: PLE0604 - all of them are strings
 
 sys.meta_path.append(old_paths.Finder())
 

@@ -1,8 +1,8 @@
 """`greaves figure ...`: figures of what happens inside a model.
 
 A figure is one module `figure_<name>.py` of `greaves.leaderboards.figures`; its function `command`
-becomes `greaves figure <name>`. The modules are imported with the command, so they import
-what takes seconds (torch, scikit-learn, Altair) only when they draw.
+becomes `greaves figure <name>`. The modules are imported with the command, so they import what
+takes seconds (torch, scikit-learn, Altair) only when they draw.
 """
 
 from __future__ import annotations

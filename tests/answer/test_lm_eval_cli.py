@@ -261,4 +261,4 @@ def test_a_benchmark_whose_name_has_a_hyphen_finds_its_embedded_questions() -> N
     from greaves.answer.lm_eval import GreavesTask
 
     task = GreavesTask({"task": "air-bench-chat"})
-    assert {item.task for item in task.questions} == {"air-bench-chat"}
+    assert {item.task for item in task.questions.values()} == {"air-bench-chat"}

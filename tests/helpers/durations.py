@@ -19,6 +19,8 @@ SLOW = (
     "commands/serving/test_serving.py",
     "data/test_interrupted_build.py",
     "faults/",
+    "front_door/test_examples.py",
+    "front_door/test_start_up.py",
     "hostile/",
     "judge/test_classifier_judge.py",
     "leaderboards/figures/test_figures.py",

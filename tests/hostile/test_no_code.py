@@ -22,7 +22,7 @@ def files() -> Iterator[tuple[str, ast.AST]]:
 
 
 TREES = list(files())
-ENCODERS = "suite/proximity/"
+ENCODERS = "suite/align/proximity/"
 """Passes on `Source.options`, which say trust_remote_code=False."""
 
 
@@ -111,29 +111,28 @@ def test_no_remote_code_and_no_shell() -> None:
                 found.append((path, name, "not through greaves.models.loading"))
     assert found == []
     assert where({"pickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}) == {
-        "suite/conversion/shards.py"  # the error of a refused pickle
+        "suite/models/conversion/shards.py"  # the error of a refused pickle
     }
 
 
 NETWORK = {
-    "suite/alignment_data/beavertails.py": "fetches BeaverTails from the hub",
-    "suite/alignment_data/rewriters.py": "asks a chat server that a spec names",
-    "suite/cell_lock.py": "the name of this machine",
-    "suite/cell_state.py": "the name of this machine",
-    "suite/chat_api/server.py": "asks a server that a recipe names",
-    "suite/cluster/driver.py": "a Ray cluster",
-    "suite/cluster/ray_cluster.py": "a Ray cluster",
-    "suite/cluster/entry.py": "a Ray cluster",
-    "suite/cluster/gang.py": "a Ray cluster",
-    "suite/cluster/needs.py": "a Ray cluster",
-    "suite/cluster/worker.py": "the name of this machine",
-    "suite/cluster/remote.py": "a run folder behind a URL",
+    "suite/base/chat_api/server.py": "asks a server that a recipe names",
+    "suite/base/lock.py": "the name of this machine",
+    "suite/commands/serve.py": "greaves serve listens",
+    "suite/data/alignment/beavertails.py": "fetches BeaverTails from the hub",
+    "suite/data/imports/named_clips.py": "fetches AIAH from the hub",
+    "suite/data/speech/google_voice.py": "asks Google for speech",
+    "suite/data/tables.py": "reads tables of this machine with datasets, offline",
     "suite/models/loading.py": "fetches checkpoints from the hub",
-    "suite/proximity/pretrained.py": "fetches encoders from the hub",
-    "suite/serving/command.py": "greaves serve listens",
-    "suite/speech/google_voice.py": "asks Google for speech",
-    "suite/training/launch.py": "a free port for workers on this machine",
-    "suite/task_data/hub_copy.py": "fetches AIAH from the hub",
+    "suite/align/proximity/pretrained.py": "fetches encoders from the hub",
+    "suite/run/defences.py": "a free port for workers on this machine",
+    "suite/run/cell_state.py": "the name of this machine",
+    "suite/run/cluster/driver.py": "a Ray cluster",
+    "suite/run/cluster/entry.py": "a Ray cluster",
+    "suite/run/cluster/needs.py": "a Ray cluster",
+    "suite/run/cluster/ray_cluster.py": "a Ray cluster",
+    "suite/run/cluster/remote.py": "a run folder behind a URL",
+    "suite/run/cluster/worker.py": "the name of this machine",
     "leaderboards/publish/hub.py": "pushes to the hub",
 }
 """Files that may reach for the network, and why."""
@@ -181,7 +180,7 @@ def test_keys_and_tokens_are_read_in_few_places_and_written_nowhere() -> None:
         and node.value != "TOKENIZERS_PARALLELISM"
     }
     assert found <= {
-        "suite/alignment_data/rewriters.py",
-        "suite/chat_api/options.py",  # the default of key_env
+        "suite/data/alignment/rewriting.py",
+        "suite/base/chat_api/options.py",  # the default of key_env
         "leaderboards/publish/hub.py",
     }, found

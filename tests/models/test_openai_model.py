@@ -22,9 +22,8 @@ from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
 from greaves.data.folders import EMBEDDED
-from greaves.models.chat_parts import clip_part, wav
 from greaves.models.contract import MODELS, Generated, Unanswered
-from greaves.models.families.openai_chat import OpenAIChat
+from greaves.models.families.openai_chat import OpenAIChat, clip_part, wav
 from greaves.models.points import Inside
 
 QUICK = {"first_wait": 0.01, "retries": 2, "timeout": 20}
@@ -103,7 +102,7 @@ def test_what_came_is_handed_on_where_the_rest_failed() -> None:
         model = OpenAIChat(server.address, **QUICK)
         with pytest.raises(Unanswered, match=r"m: 2 of 4 requests of a batch .* 400") as error:
             model.respond([Conversation("a"), Conversation("b")], SAMPLED, [[1, 2], [3, 4]])
-    one, four = Generated("1", False), Generated("4", False)
+    one, four = (Generated(text, False, 1000, 10) for text in ("1", "4"))
     assert error.value.answers == [[one, None], [None, four]]
 
 

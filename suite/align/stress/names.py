@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 MARK = "~"
 """Between a method's name and its stress's, as in `rrs~benign-finetuning`."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # of a stress: strangers' methods may hold a "~", too
 
 
 def stressed_name(method: str, stress: str) -> str:
@@ -18,5 +22,5 @@ def unstressed(name: str) -> tuple[str, str]:
         >>> unstressed("rrs~benign-finetuning"), unstressed("rrs")
         (('rrs', 'benign-finetuning'), ('rrs', ''))
     """
-    method, _, stress = name.partition(MARK)
-    return method, stress
+    method, _, stress = name.rpartition(MARK)
+    return (method, stress) if method and _NAME.fullmatch(stress) else (name, "")

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, PeftModel
-from torch import Tensor
+from torch import Tensor, distributed
 
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.last_layer import layer_states
-from greaves.align.training.lean_lora import lean_lora
-from greaves.align.training.lean_norm import lean_norms
+from greaves.align.training.lean import lean_lora, lean_norms
 from greaves.align.training.objective import Objective, Scored
 from greaves.align.training.penalty import captured_factors, lora_layers, penalty
 from greaves.models.adapters import projections
@@ -83,6 +82,9 @@ class AlignmentNetwork(PeftModel):  # type: ignore[misc]
         with captured_factors(self) as factors:
             found = seen(frozen)
         loss = (objective(found) * weights).sum()
+        if objective.layers and distributed.is_initialized():
+            # DDP and ZeRO-3 want a gradient, if only 0, from the layers behind those that are read.
+            loss = loss + (0.0 * found.states).sum()
         if self._config.penalty:
             loss = loss + self._config.penalty_weight * penalty(factors)
         return loss

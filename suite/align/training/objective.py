@@ -45,6 +45,11 @@ class Example:
         """The inputs that it becomes: itself, and after it the reply that is rejected."""
         return (self,) if self.rejected is None else (replace(self, rejected=None), self.rejected)
 
+    def turned(self, change: Callable[[Conversation], Conversation]) -> Example:
+        """The same example with its conversations changed, those of a pair alike."""
+        rejected = self.rejected and self.rejected.turned(change)
+        return replace(self, conversation=change(self.conversation), rejected=rejected)
+
 
 @dataclass(frozen=True)
 class Scored:

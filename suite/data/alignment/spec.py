@@ -187,13 +187,8 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
     Raises:
         RecipeError: not YAML, or a field is unknown or wrong; names file and field.
     """
-    content: dict[str, Any] = {}
+    content = _anchored(read_yaml(path)[1], path.parent) if path else {}
     where = str(path) if path else "options"
-    if path:
-        _, content = read_yaml(path)
-        if not isinstance(content, dict):
-            raise RecipeError("a recipe is a mapping of fields", where=where)
-        content = _anchored(content, path.parent)
     merged = _laid_over(content, _anchored(options, Path.cwd()))
     source = merged.setdefault("source", {})
     if isinstance(source, dict):

@@ -22,12 +22,12 @@ from torch.nn import functional
 
 from greaves.align.method import METHODS, RunContext
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import continuation, preference, token_losses
 from greaves.align.training.fine_tuning import fine_tune, lengths
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Example, Objective, Scored, step_weights
 from greaves.align.training.penalty import lora_factors, lora_layers
 from greaves.align.training.spec import TrainingSpec
+from greaves.align.training.supervised import continuation, preference, token_losses
 from greaves.align.training.trainer import Collator
 from greaves.base.conversation import Conversation
 from greaves.base.errors import TrainingError
@@ -337,3 +337,10 @@ def test_lengths_are_those_of_the_tokens_though_each_prompt_is_tokenised_once(
     monkeypatch.setattr(pocket, "tokens", lambda *args: (asked.append(1), whole(*args))[1])
     assert lengths(pocket, [*examples, *pairs(turns, 2)], clips) == expected
     assert len(asked) == 3  # two prompts with a clip, one without
+
+
+def test_a_standing_prompt_stands_in_both_conversations_of_a_pair() -> None:
+    pair = preference(Conversation("Question?"), (1, 2), (3,))
+    turned = pair.turned(lambda turn: turn.with_system("Be careful."))
+    assert [row.conversation.system for row in turned.rows] == ["Be careful."] * 2
+    assert [row.reply for row in turned.rows] == [row.reply for row in pair.rows]

@@ -174,14 +174,13 @@ def test_an_odd_line_is_read_or_refused_as_the_record_itself_does(
         '{"question": 5, "keys": []}',
         '{"keys": ["a"]}',
         "null",
-        "",
         '{"question": {}, "keys": ["a"]}',
         '{"question": {"id": "q9", "keys": ["a"]}',
     ],
 )
 def test_an_odd_question_is_refused_as_the_record_itself_does(odd: str, run: RunFolder) -> None:
     path = files_of(run)[0].with_name("questions.jsonl")
-    path.write_text(f"{path.read_text()}{odd}\n")
+    path.write_text(f"{path.read_text()}\n{odd}\n")  # a blank line is no question
     refused = told(lambda: sort_verdicts(run.verdicts()))
     assert isinstance(refused, tuple)
     assert told(lambda: slices_of(run)) == refused
@@ -192,7 +191,7 @@ def test_questions_without_keys_and_with_odd_keys_are_read(run: RunFolder) -> No
     first, *rest = path.read_text().splitlines()
     none = first.partition('"keys": ')[0] + '"keys": []}'
     path.write_text(
-        "\n".join([none, *rest, first.replace('"keys": ["', '"keys": ["\\u00e9')]) + "\n"
+        "\n".join([none, "", *rest, first.replace('"keys": ["', '"keys": ["\\u00e9')]) + "\n"
     )
     assert contents(slices_of(run)) == contents(sort_verdicts(run.verdicts()))
 
