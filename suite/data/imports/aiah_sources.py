@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from greaves.base.errors import DataError
 from greaves.data.imports.aiah_layout import (
@@ -130,7 +131,8 @@ def _layout(kind: Kind, spec: SourceSpec) -> str:
 
 
 def _numbered(kind: Kind, layout: str, spec: SourceSpec, work: Path) -> Section:
-    folder, about = spec.path, {"source": spec.path.resolve().name}
+    folder = spec.path
+    about: dict[str, Any] = {"source": folder.resolve().name}
     clips, remarks = None, list[str]()
     if layout == "safebench":
         texts = read_texts(spec.path)

@@ -116,7 +116,7 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
         chooser.choice([voice])  # the shipped items were drawn with this draw between
         _record(folder / "Chat" / f"{task}_pocket" / name, text, voice)
         said = f'A {voice.sex} voice says: "{text}"{about}'
-        item = {"path": name, "question": question, "answer_gt": answer, "meta_info": said}
+        item: Row = {"path": name, "question": question, "answer_gt": answer, "meta_info": said}
         item |= {"task_name": task, "dataset_name": "pocket", "uniq_id": len(items)}
         items.append(item)
 
