@@ -16,8 +16,8 @@ from greaves.leaderboards.show.render import printable
 from greaves.leaderboards.submission import merge as merging
 from greaves.leaderboards.submission.checks import problems
 from greaves.leaderboards.submission.contents import Submission, read_submission
-from greaves.leaderboards.submission.task_checks import installed_rule_judges, judges_of
-from greaves.leaderboards.submission.write import RefusedError, refuse_broken, write_submission
+from greaves.leaderboards.submission.pack import RefusedError, refuse_broken, write_submission
+from greaves.leaderboards.submission.record_checks import installed_rule_judges, judges_of
 
 _LONGEST = 500  # characters of a line about foreign content
 

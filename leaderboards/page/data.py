@@ -112,15 +112,11 @@ def categories(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
 def _cell(row: Row | None) -> dict[str, Any] | None:
     if row is None:
         return None
+    number, mark, interval, best = wide.cell(row)
+    printed = {"number": number + mark, "interval": interval, "best": best}
     plain = as_plain([row])[0]
-    kept = ("value", "low", "high")
-    printed = {
-        "number": wide.number(row) + (wide.LIKE_BEST if wide.is_like_best(row) else ""),
-        "interval": wide.interval(row),
-        "best": wide.is_best(row),
-        "further": _further(row),
-    }
-    return {name: plain[name] for name in kept} | printed
+    kept = {name: plain[name] for name in ("value", "low", "high")}
+    return kept | printed | {"further": _further(row)}
 
 
 def _further(row: Row) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.submission.manifest import Manifest
+from greaves.leaderboards.submission.contents import Manifest, Submission
 
 _LATEX = str.maketrans({char: f"\\{char}" for char in "&%$#_{}"} | {"\\": "", "~": "", "^": ""})
 

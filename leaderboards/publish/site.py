@@ -22,7 +22,7 @@ from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.publish import reproduce
 from greaves.leaderboards.show import render, wide
 from greaves.leaderboards.submission.contents import Submission, read_submission
-from greaves.leaderboards.submission.write import write_submission
+from greaves.leaderboards.submission.pack import write_submission
 
 FORMAT = 1
 MARK = "greaves-site.json"
