@@ -7,16 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from greaves.base.records import Verdict
+from greaves.base.records import Record, Verdict
 from greaves.base.text import csv_text
 from greaves.leaderboards.estimate.metric import Level, levels_of
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import VANILLA, TaskKey
 
 
-class CategoryRow(BaseModel):
+class CategoryRow(Record):
     """One metric of one method on the questions of one category.
 
     Attributes:
@@ -24,8 +22,6 @@ class CategoryRow(BaseModel):
         n_questions: questions with at least one scored response.
         n_unscored: responses without a usable verdict; they are left out, never 0.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     model: str

@@ -9,25 +9,22 @@ distinguishably better, and no worse than as many places from the end as are dis
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from greaves.base.records import Mode
+from greaves.base.records import Mode, Record
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.estimate.contrasts import Contrast, contrasts, interval
+from greaves.leaderboards.estimate.contrasts import Contrast, contrasts, told
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.paired import Parts
-from greaves.leaderboards.estimate.statistics import Estimate
 
 LEVEL = 0.05
 """Two methods are distinguishable if the adjusted p is below this."""
 
+_PLACE = ("judge", "model", "metric", "task", "mode", "method")
 _SAME = 1e-9
 
 
-class AgainstBest(BaseModel):
+class AgainstBest(Record):
     """One method against the best of its column, paired by question.
 
     Attributes:
@@ -39,8 +36,6 @@ class AgainstBest(BaseModel):
         detectable: smallest difference that this pair of runs would find with 80 % power.
         n_questions: questions that both answered.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     model: str
@@ -89,7 +84,11 @@ def stand(
         for row in rows
     ]
     tests = [
-        _against(row, best, pair, interval(metric, parts[row.method], parts[best], seed=seed))
+        AgainstBest(
+            **{name: getattr(row, name) for name in _PLACE},
+            best=best,
+            **told(metric, pair, parts[row.method], parts[best], seed=seed),
+        )
         for row in rows
         if (pair := against[best].get(row.method)) and pair.n_questions
     ]
@@ -125,25 +124,6 @@ def _place(
         "p_best": p_of.get(best),
         "distinguishable_from_best": best in differing,
     }
-
-
-def _against(row: Row, best: str, pair: Contrast, estimate: Estimate) -> AgainstBest:
-    return AgainstBest(
-        judge=row.judge,
-        model=row.model,
-        metric=row.metric,
-        task=row.task,
-        mode=row.mode,
-        best=best,
-        method=row.method,
-        difference=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        p=pair.p,
-        p_holm=pair.p_holm,
-        detectable=None if math.isnan(pair.detectable) else pair.detectable,
-        n_questions=pair.n_questions,
-    )
 
 
 def _span(values: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import stdev
 from typing import Any
 
@@ -178,9 +178,7 @@ def _row(
         task=one.title,
         mode=None,
         metric=metric,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
+        **asdict(estimate),
         n_questions=documents,
         n_responses=sum(map(len, one.values.values())),
         n_unscored=0,

@@ -25,10 +25,6 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
     or degenerate; a row without one is skipped. `annotator` is optional: each is a judge of its
     own, "human:NAME". Other columns are not read.
 
-    Args:
-        path: the file.
-        responses: of the run.
-
     Raises:
         DataError: the file cannot be read, or a row names no response of the run, has an unknown
             label, or repeats what its annotator has labelled; the message names the line.
@@ -45,11 +41,9 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
         label = row.get("label", "").lower()
         if not label:
             continue
-        response = (
-            by_key.get(row["key"])
-            if row.get("key")
-            else by_place.get(tuple(row.get(name, "") for name in COORDINATES))
-        )
+        response = by_place.get(tuple(row.get(name, "") for name in COORDINATES))
+        if row.get("key"):
+            response = by_key.get(row["key"])
         if response is None:
             raise DataError("no response of this run", where=where, do="check key or coordinates")
         judge = f"{HUMAN}:{row['annotator']}" if row.get("annotator") else HUMAN

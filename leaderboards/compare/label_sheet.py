@@ -67,11 +67,8 @@ def write_sheet(
     It holds neither method nor verdicts: who labels is not to know them.
 
     Args:
-        path: a CSV file that is not there yet.
-        responses: of the run.
         questions: (task, id) -> question.
         n: how many responses.
-        seed: of the draw.
 
     Returns:
         Number of responses written.
@@ -80,11 +77,8 @@ def write_sheet(
         GreavesError: the file is there already (it may hold labels), or there is nothing to label.
     """
     if path.exists():
-        raise GreavesError(
-            "the file is there already, and may hold labels",
-            where=str(path),
-            do="choose another name",
-        )
+        what = "the file is there already, and may hold labels"
+        raise GreavesError(what, where=str(path), do="choose another name")
     drawn = draw(responses, n, seed=seed)
     if not drawn:
         raise GreavesError("the run has no responses to harmful or benign questions")

@@ -16,10 +16,9 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta
 
-from greaves.base.records import MODES, Mode
+from greaves.base.records import MODES, Mode, Record
 from greaves.leaderboards.estimate.metric import PERCENT, Level, metric_of
 from greaves.leaderboards.estimate.statistics import CONFIDENCE
 from greaves.leaderboards.read.slices import VANILLA
@@ -30,10 +29,8 @@ CORRELATION = 0.5
 SOURCES = ("rrs", "aiah", "sarsteer")
 
 
-class Rates(BaseModel):
+class Rates(Record):
     """One printed line: ASR by mode and ORR in percent, HS, and what was derived from them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     audio_text: float | None
     text_only: float | None
@@ -96,10 +93,8 @@ class PublishedTable:
 
 def source(name: str) -> dict[str, Any]:
     """One file of `leaderboards/published`, see `SOURCES`."""
-    text = (resources.files("greaves.leaderboards") / "published" / f"{name}.yaml").read_text(
-        encoding="utf-8"
-    )
-    content: dict[str, Any] = yaml.safe_load(text)
+    file = resources.files("greaves.leaderboards") / "published" / f"{name}.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return content
 
 
@@ -157,16 +152,12 @@ def aiah_table() -> PublishedTable:
     content = source("aiah")
     shape = (content["n_questions"], content["n_samples"])
     columns = [Column("asr", mode) for mode in MODES[:2]]
-    lines = {
-        model: {
-            name: {
-                column: _alone(printed[str(column.mode).replace("-", "_")], *shape)
-                for column in columns
-            }
-            for name, printed in methods.items()
-        }
-        for model, methods in content["models"].items()
-    }
+    lines: dict[str, dict[str, dict[Column, Figure]]] = {}
+    for model, methods in content["models"].items():
+        for name, printed in methods.items():
+            figures = [_alone(printed[str(one.mode).replace("-", "_")], *shape) for one in columns]
+            cells = dict(zip(columns, figures, strict=True))
+            lines.setdefault(model, {})[name] = cells
     return PublishedTable("aiah", "Released models (AIAH, setting 1)", columns, lines)
 
 
@@ -181,9 +172,9 @@ def sarsteer_figures() -> dict[str, Figure]:
 
 def _alone(percent: float, n_questions: int | None, n_samples: int) -> Figure:
     """A rate that is compared with nothing; without its number of questions it has no interval."""
-    if n_questions is None:
-        return Figure(percent, None, None, best=False, within_noise=None)
-    ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
+    ends: tuple[float, float] | tuple[None, None] = (None, None)
+    if n_questions is not None:
+        ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
     return Figure(percent, *ends, best=False, within_noise=None)
 
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,19 @@ def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> lis
             strict=True,
         )
     ]
+
+
+def told(
+    metric: Metric, pair: Contrast, first: Parts, second: Parts, *, seed: int
+) -> dict[str, Any]:
+    """A contrast as it is written: `difference` with `low` and `high`, `p`, `p_holm`, `detectable`
+    (None below two questions), `n_questions`."""
+    estimate = interval(metric, first, second, seed=seed)
+    return {
+        **{"difference": estimate.value, "low": estimate.low, "high": estimate.high},
+        **{"p": pair.p, "p_holm": pair.p_holm, "n_questions": pair.n_questions},
+        "detectable": None if math.isnan(pair.detectable) else pair.detectable,
+    }
 
 
 def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estimate:

@@ -9,7 +9,6 @@ them, so that the intervals are scipy's (a test holds this).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -146,18 +145,9 @@ def _levels(
 
 def _quantiles(values: Vector, levels: Sequence[float]) -> list[float]:
     """The quantiles with linear interpolation; NaN where the level is."""
-    places = [0.0 if math.isnan(level) else level * (len(values) - 1) for level in levels]
-    found = np.partition(
-        values, [end(place) for place in places for end in (math.floor, math.ceil)]
-    )
-    return [
-        math.nan
-        if math.isnan(level)
-        else float(
-            (1.0 - place % 1.0) * found[math.floor(place)] + place % 1.0 * found[math.ceil(place)]
-        )
-        for level, place in zip(levels, places, strict=True)
-    ]
+    found = np.quantile(values, np.nan_to_num(levels))
+    ends: list[float] = np.where(np.isnan(levels), np.nan, found).tolist()
+    return ends
 
 
 def _resamples(sizes: tuple[int, ...], seed: int) -> Iterable[_Batch]:

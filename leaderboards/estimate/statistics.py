@@ -120,9 +120,8 @@ def average_nsi(ds: ArrayLike, e: ArrayLike, *, seed: int = DEFAULT_SEED) -> Est
     if harmful.size == 0 or benign.size == 0:
         return Estimate(math.nan, math.nan, math.nan)
     gain, cost = float(mean_over_modes(harmful)), float(benign.mean())
-    interval = None
-    if _varies(harmful) and _varies(benign):
-        interval = _bca(harmful, benign, seed=seed)
+    both = _varies(harmful) and _varies(benign)
+    interval = _bca(harmful, benign, seed=seed) if both else None
     if interval is None:
         n = harmful.shape[1]
         gains = _bca(harmful, seed=seed) or _no_exceptions(gain, n, _DIFFERENCE)
