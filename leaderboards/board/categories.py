@@ -50,10 +50,6 @@ def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> lis
     """Rows by judge, model, task, category and method (vanilla first).
 
     Training seeds are pooled. Tasks with a single category, or none, have no rows.
-
-    Args:
-        verdicts: of a run.
-        seed: of the bootstrap.
     """
     found: dict[tuple[_Column, str, bool, str], dict[str, list[float | None]]] = {}
     levels: dict[TaskKey, list[Level]] = {}

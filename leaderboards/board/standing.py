@@ -61,7 +61,6 @@ def stand(
     Args:
         rows: one a method; of one model, judge, metric and task.
         parts: method -> what its value is the sum of.
-        seed: of the tests and intervals.
 
     Returns:
         The rows with rank, rank interval and distance from the best, and the tests against it.

@@ -49,8 +49,6 @@ def leaderboard(
 
     Args:
         verdicts: in any order; the rows do not depend on it.
-        label: copied to every row.
-        seed: of the bootstrap.
 
     Returns:
         Rows by judge, model, method (vanilla first), and metric.

@@ -15,8 +15,8 @@ from greaves.base.errors import GreavesError
 from greaves.base.records import Response
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.compare.agreement import TOGETHER, Agreement, agreements
-from greaves.leaderboards.compare.human_labels import read_labels
-from greaves.leaderboards.compare.label_sheet import write_sheet
+from greaves.leaderboards.compare.human_labels import read_labels, write_sheet
+from greaves.leaderboards.figures.options import OnlyJson
 from greaves.leaderboards.show import terminal
 from greaves.leaderboards.show.render import printable, rounded
 
@@ -41,9 +41,7 @@ def agreement(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Responses in the sheet.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the sheet's random draw.")] = 0,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    json_output: OnlyJson = False,
 ) -> None:
     """Compare judges: percent agreement and Krippendorff's alpha on the responses both judged."""
     folder = RunFolder.open(run)

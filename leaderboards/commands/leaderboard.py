@@ -17,13 +17,14 @@ from greaves.leaderboards.board.standing import detectable_differences
 from greaves.leaderboards.board.table import board_of
 from greaves.leaderboards.board.text_rows import text_notes, text_rows
 from greaves.leaderboards.compare import beside
+from greaves.leaderboards.figures.options import RunPath
 from greaves.leaderboards.read.run_slices import shown_verdicts, slices_of
 from greaves.leaderboards.show import render, terminal
 from greaves.leaderboards.show.latex import latex
 
 
 def leaderboard(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    run: RunPath,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the rows as JSON and nothing else.")
     ] = False,
@@ -76,10 +77,7 @@ def leaderboard(
     ]
     remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
     title = f"Leaderboard: {facts.name}"
-    table_page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
-    write_text(target / "leaderboard.md", table_page)
-    write_text(target / "leaderboard.csv", render.as_csv(rows))
-    write_text(target / "leaderboard.json", render.as_json(rows))
+    render.write(target, rows, title=title, notes=remarks, hashes=facts.hashes)
     write_text(target / "leaderboard.tex", latex(rows, title=title))
     write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
     if json_output:

@@ -57,10 +57,8 @@ def agreements(
     says nothing about whether two judges agree.
 
     Args:
-        verdicts: of any number of judges.
         counted: compare only what a metric counts: harmful or not to a harmful question, refused or
             not to a benign one.
-        seed: of the bootstrap.
 
     Returns:
         Nothing for judges that share no response.

@@ -72,8 +72,6 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
     name begins with the paper's ("qwen2-audio-7b-instruct" with "qwen2-audio"). The rest follows.
 
     Args:
-        rows: the run's, of one judge a column.
-        kept: the run's RRS cells.
         names: which of the tables 2, 3, 4 and aiah; all if empty.
 
     Raises:

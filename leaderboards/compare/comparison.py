@@ -13,8 +13,7 @@ from greaves.leaderboards.board.table import answered
 from greaves.leaderboards.estimate.contrasts import contrasts, told
 from greaves.leaderboards.estimate.metric import Metric, metrics
 from greaves.leaderboards.estimate.net import nsi_tasks
-from greaves.leaderboards.estimate.paired import Parts
-from greaves.leaderboards.estimate.permutation import holm
+from greaves.leaderboards.estimate.paired import Parts, holm
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import Slice, sort_verdicts
 
@@ -82,7 +81,6 @@ def compare(
 
     Args:
         first, second: verdicts of run A and of run B.
-        seed: of tests and intervals.
 
     Raises:
         GreavesError: the runs share no cell, no judge, or no task of the same version.

@@ -50,7 +50,6 @@ def bca(
         gains: [modes, questions]; their mean is the mean over modes of means over questions. NaN is
             left out, and so is a mode of which no question was drawn.
         costs: the same of other questions, resampled on their own; None if there are none.
-        seed: of the draws.
         confidence: e.g. 0.95.
     """
     with np.errstate(all="ignore"):  # what the data do not give is told by the NaN
@@ -145,9 +144,12 @@ def _levels(
 
 def _quantiles(values: Vector, levels: Sequence[float]) -> list[float]:
     """The quantiles with linear interpolation; NaN where the level is."""
-    found = np.quantile(values, np.nan_to_num(levels))
-    ends: list[float] = np.where(np.isnan(levels), np.nan, found).tolist()
-    return ends
+    places = np.nan_to_num(levels) * (len(values) - 1)
+    below, above = np.floor(places).astype(np.intp), np.ceil(places).astype(np.intp)
+    found, share = np.partition(values, [*below, *above]), places % 1.0
+    ends = (1.0 - share) * found[below] + share * found[above]
+    quantiles: list[float] = np.where(np.isnan(levels), np.nan, ends).tolist()
+    return quantiles
 
 
 def _resamples(sizes: tuple[int, ...], seed: int) -> Iterable[_Batch]:

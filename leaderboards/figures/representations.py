@@ -48,14 +48,7 @@ def look(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The numbers of the figure; epochs that the run did not ask are asked and judged now.
 
-    Args:
-        path: the run folder.
-        method: to follow, by its name in the recipe.
-        seed: its training seed; the first one if unset.
-        model: by its name in the recipe; the first one if unset.
-        benchmark: whose questions; the first task's if unset.
-        epochs: which; all that the run kept if unset.
-        plot_seed: of t-SNE and of the probe's folds.
+    The arguments are the options of `greaves figure representations`.
 
     Returns:
         Rows, one a question and state: its places under t-SNE and PCA. Facts: what was looked at,
@@ -194,9 +187,7 @@ def separability(
 
     Args:
         points: [questions, hidden_size].
-        harmful: [questions].
         groups: [questions], the same for a harmful question and its mirror.
-        seed: of the folds.
 
     Raises:
         DataError: fewer than two questions of a kind.

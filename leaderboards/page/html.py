@@ -31,8 +31,6 @@ def write_page(
     """Write the leaderboard, plots and transcripts of a run as one self-contained HTML file.
 
     Args:
-        run: a run with verdicts.
-        target: the file to write.
         clips: whether readers can listen to the questions.
         assets_dir: copy clips into this folder and refer to them from the page; None embeds them.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from greaves.base.store import write_text
 from greaves.base.text import csv_text
 from greaves.base.text import printable as printable
 from greaves.leaderboards.board.row import Row
@@ -29,7 +31,6 @@ def markdown(
     """A Markdown page: the wide table, what it rests on, notes, and what was run.
 
     Args:
-        title: heading of the page.
         notes: lines a reader must be told (see `greaves.leaderboards.board.notes`).
         hashes: what was run -> its hash.
     """
@@ -45,6 +46,20 @@ def markdown(
         run = [f"{name}: {value}" for name, value in hashes.items()]
         parts += ["## What was run", _bullets(run)]
     return "\n\n".join(parts) + "\n"
+
+
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    notes: Sequence[str],
+    hashes: Mapping[str, str],
+) -> None:
+    """Write leaderboard.md, .csv and .json."""
+    page = markdown(rows, title=title, notes=notes, hashes=hashes)
+    for kind, text in (("md", page), ("csv", as_csv(rows)), ("json", as_json(rows))):
+        write_text(folder / f"leaderboard.{kind}", text)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -87,9 +102,7 @@ def table(names: Sequence[str], columns: Sequence[str], lines: Iterable[Sequence
 
 def _table(sheet: wide.Sheet, columns: Sequence[wide.Column]) -> str:
     lines = [
-        (line.model, line.method, *(wide.cell(line.rows.get(column)) for column in columns))
-        for line in sheet.lines
-        if any(column in line.rows for column in columns)
+        (line.model, line.method, *line.cells(columns)) for line in sheet.lines if line.has(columns)
     ]
     return table(NAMES, [column.title for column in columns], lines)
 
@@ -109,7 +122,7 @@ def _further(sheet: wide.Sheet) -> list[str]:
             *(wide.any_rate(line.rows.get(column)) for column in asr),
         )
         for line in sheet.lines
-        if any(column in line.rows for column in (*columns, *asr))
+        if line.has((*columns, *asr))
     ]
     return [escaped(wide.FURTHER), table(NAMES, titles, lines)] if titles else []
 

@@ -103,10 +103,7 @@ def _table(sheet: Sheet, columns: Sequence[Column]) -> Table:
     return grid(
         NAMES,
         [column.title for column in columns],
-        (
-            (line.model, line.method, *(shown(wide.cell(line.rows.get(one))) for one in columns))
-            for line in sheet.lines
-        ),
+        ((line.model, line.method, *map(shown, line.cells(columns))) for line in sheet.lines),
         widths={column.title: _width(sheet, column) for column in columns},
     )
 

@@ -73,6 +73,14 @@ class Line(NamedTuple):
     method: str
     rows: Mapping[Column, Row]
 
+    def cells(self, columns: Iterable[Column]) -> list[Cell]:
+        """What is printed of the line in some columns."""
+        return [cell(self.rows.get(column)) for column in columns]
+
+    def has(self, columns: Iterable[Column]) -> bool:
+        """Whether it has a row in any of them."""
+        return any(column in self.rows for column in columns)
+
 
 @dataclass(frozen=True)
 class Sheet:

@@ -89,7 +89,6 @@ def pack(run: RunFolder, name: str) -> bytes:
 
     Args:
         run: every cell of it has answered and judged all questions.
-        name: of the submission.
 
     Raises:
         GreavesError: a cell has not started, the recipe is of another version, a clip is gone, or

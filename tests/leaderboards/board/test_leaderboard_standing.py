@@ -13,8 +13,7 @@ from greaves.leaderboards.board.standing import AgainstBest, detectable_differen
 from greaves.leaderboards.board.table import board
 from greaves.leaderboards.estimate.contrasts import contrasts
 from greaves.leaderboards.estimate.metric import metric_of
-from greaves.leaderboards.estimate.paired import Part
-from greaves.leaderboards.estimate.permutation import detectable, holm, sign_flip_p, standard_error
+from greaves.leaderboards.estimate.paired import Part, detectable, holm, sign_flip_p, standard_error
 
 HARMFUL = "aiah-audio-text"
 
