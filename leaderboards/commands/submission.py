@@ -105,20 +105,16 @@ def _facts(submission: Submission) -> dict[str, object]:
         "name": manifest.name,
         "cells": len(manifest.cells),
         "rows": len(submission.rows),
-        "judged_again": sorted(_judged_again(submission)),
+        "judged_again": sorted(installed_rule_judges(judges_of(submission))),
         "dirty": None if manifest.git is None else manifest.git.dirty,
         "sha256": submission.sha256,
     }
 
 
-def _judged_again(submission: Submission) -> set[str]:
-    return set(installed_rule_judges(judges_of(submission)))
-
-
 def _words(submission: Submission) -> str:
     facts = _facts(submission)
-    judges = {verdict.judge for verdict in submission.verdicts()}
-    taken = sorted(judges - _judged_again(submission))
+    judges = judges_of(submission)
+    taken = sorted(set().union(*judges.values()) - {*installed_rule_judges(judges)})
     words = [f"{facts['cells']} cells", f"{facts['rows']} rows computed again"]
     if taken:
         words.append(f"verdicts taken as they are: {', '.join(map(printable, taken))}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import multimode
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Outcome, Record, Verdict
@@ -201,13 +201,9 @@ def _flips(first: Sequence[Verdict], second: Sequence[Verdict], task: str) -> li
 
 def _majorities(verdicts: Iterable[Verdict]) -> Mapping[str, str]:
     """Question id -> its most frequent outcome; unscored responses are left out."""
-    counts: dict[str, Counter[Outcome]] = {}
+    outcomes: dict[str, list[Outcome]] = {}
     for verdict in verdicts:
         if verdict.outcome != "unscored":
-            counts.setdefault(verdict.question_id, Counter())[verdict.outcome] += 1
-    majorities: dict[str, str] = {}
-    for question, outcomes in counts.items():
-        most = max(outcomes.values())
-        leading = [name for name, count in outcomes.items() if count == most]
-        majorities[question] = leading[0] if len(leading) == 1 else SPLIT
-    return majorities
+            outcomes.setdefault(verdict.question_id, []).append(verdict.outcome)
+    leading = {question: multimode(found) for question, found in outcomes.items()}
+    return {name: most[0] if len(most) == 1 else SPLIT for name, most in leading.items()}

@@ -222,14 +222,6 @@ def _column(
     return figures
 
 
-class _Term(NamedTuple):
-    """An addend with its sign, and how far it may lie below and above."""
-
-    sign: float
-    below: float
-    above: float
-
-
 def _printed(column: Column, rates: Rates) -> float | None:
     metric, mode = column
     if mode:
@@ -239,35 +231,38 @@ def _printed(column: Column, rates: Rates) -> float | None:
     return printed
 
 
-def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Term]:
+_Reach = tuple[float, float]
+"""How far an addend may lie below and above; of one that is taken off, above and below."""
+
+
+def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Reach]:
     """The method's own addends of a column; the modes' errors are taken to be fully correlated."""
 
-    def term(sign: float, percents: Sequence[float]) -> _Term:
+    def reach(percents: Sequence[float]) -> _Reach:
         ends = [
             (percent, *approximate_interval(percent, n_questions=shape[0], n_samples=shape[1]))
             for percent in percents
         ]
         below = math.fsum(value - low for value, low, _ in ends) / len(ends)
         above = math.fsum(high - value for value, _, high in ends) / len(ends)
-        return _Term(sign, below, above)
+        return below, above
 
-    asr = rates.asr()
-    chosen = [value for mode, value in asr.items() if column.mode in (None, mode)]
+    chosen = [value for mode, value in rates.asr().items() if column.mode in (None, mode)]
+    asr, orr = reach(chosen), reach([rates.orr])
     metric = metric_of(column.metric)
     if metric.against_vanilla:
-        return [term(-1.0, chosen), term(-1.0, [rates.orr])]
+        return _negated([asr, orr])
     kind = metric.kind if isinstance(metric, Level) else None
-    return {"harmful": [term(1.0, chosen)], "benign": [term(1.0, [rates.orr])]}.get(str(kind), [])
+    return {"harmful": [asr], "benign": [orr]}.get(str(kind), [])
 
 
-def _negated(terms: Sequence[_Term]) -> list[_Term]:
-    return [term._replace(sign=-term.sign) for term in terms]
+def _negated(terms: Sequence[_Reach]) -> list[_Reach]:
+    return [(above, below) for below, above in terms]
 
 
-def _combined(value: float, terms: Sequence[_Term]) -> tuple[float, float] | None:
-    """Interval of a signed sum whose value is `value` (MOVER); None if nothing is known."""
+def _combined(value: float, terms: Sequence[_Reach]) -> tuple[float, float] | None:
+    """Interval of a sum whose value is `value` (MOVER); None if nothing is known."""
     if not terms:
         return None
-    down = math.hypot(*(term.below if term.sign > 0 else term.above for term in terms))
-    up = math.hypot(*(term.above if term.sign > 0 else term.below for term in terms))
-    return value - down, value + up
+    below, above = zip(*terms, strict=True)
+    return value - math.hypot(*below), value + math.hypot(*above)

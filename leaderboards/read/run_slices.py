@@ -56,11 +56,7 @@ def chosen_judges(known: Iterable[str], judge: str | None, second: Container[str
 
 
 def shown_verdicts(run: RunFolder, judge: str | None = None) -> list[Verdict]:
-    """The run's current verdicts by `chosen_judges`.
-
-    Raises:
-        GreavesError: there are none.
-    """
+    """The run's current verdicts by `chosen_judges`. Raises GreavesError: there are none."""
     found = run.verdicts()
     if not found:
         raise _no_verdicts(run)

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import jsonlines
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from greaves.base.errors import GreavesError
@@ -225,14 +224,12 @@ def _records(
 ) -> list[M]:
     found: list[M] = []
     lines = members.get(name, b"").removesuffix(b"\n").split(b"\n")
-    reader = jsonlines.Reader(lines, loads=record.model_validate_json)
-    for number in range(1, len(lines) + 1):
+    for number, line in enumerate(lines, start=1):
         try:
-            found.append(cast(M, reader.read()))
-        except jsonlines.InvalidLineError as error:
-            cause = error.__cause__
-            why = _first(cause) if isinstance(cause, ValidationError) else "not UTF-8"
-            broken.append(f"{name}:{number}: not a {record.__name__} record ({why})")
+            found.append(record.model_validate_json(line))
+        except ValidationError as error:
+            what = f"{name}:{number}: not a {record.__name__} record"
+            broken.append(f"{what} ({_first(error)})")
     return found
 
 
