@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greaves.base.run_folder import RunFolder
-from greaves.leaderboards.board.standing import LEVEL
+from greaves.leaderboards.board.table import LEVEL
 from greaves.leaderboards.compare import comparison
 from greaves.leaderboards.compare.comparison import Change, Comparison
 from greaves.leaderboards.estimate.metric import metric_of

@@ -13,8 +13,7 @@ from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_text
 from greaves.leaderboards.board import categories
 from greaves.leaderboards.board.notes import notes_on, stress_notes
-from greaves.leaderboards.board.standing import detectable_differences
-from greaves.leaderboards.board.table import board_of
+from greaves.leaderboards.board.table import board_of, detectable_differences
 from greaves.leaderboards.board.text_rows import text_notes, text_rows
 from greaves.leaderboards.compare import beside
 from greaves.leaderboards.figures.options import RunPath

@@ -23,9 +23,17 @@ from greaves.base.errors import DataError
 from greaves.base.lock import lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
-from greaves.leaderboards.figures.epoch_answers import LEDGERS, ledger_of, rates, verdicts_of
 from greaves.leaderboards.figures.inside_run import InsideRun, stem_of
-from greaves.leaderboards.figures.states import Matrix, State, hidden_states, through_training
+from greaves.leaderboards.figures.states import (
+    LEDGERS,
+    Matrix,
+    State,
+    hidden_states,
+    ledger_of,
+    rates,
+    through_training,
+    verdicts_of,
+)
 from greaves.models.contract import LALM
 
 PERPLEXITY = 30

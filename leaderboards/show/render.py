@@ -12,7 +12,7 @@ from greaves.base.store import write_text
 from greaves.base.text import csv_text
 from greaves.base.text import printable as printable
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.board.standing import AgainstBest
+from greaves.leaderboards.board.table import AgainstBest
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.show import wide
 
