@@ -47,8 +47,7 @@ class AgainstBest(Record):
 
     Attributes:
         difference: method minus best, in the metric's unit.
-        low: lower end of the 95 % interval of the difference.
-        high: upper end.
+        low, high: ends of its 95 % interval.
         p: two-sided, sign-flip test.
         p_holm: p adjusted over all pairs of methods of this model and column.
         detectable: smallest difference that this pair of runs would find with 80 % power.
