@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from greaves.align.defence import Defence
 from greaves.answer.answering import answer, write_questions
-from greaves.answer.asking import samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Speaker, samples_of
 from greaves.base.conversation import conversation_of
 from greaves.base.errors import StoreError
 from greaves.base.progress import Steps

@@ -14,7 +14,7 @@ from greaves.leaderboards.read.slices import VANILLA
 from greaves.leaderboards.show import render
 from greaves.leaderboards.submission import record_checks
 from greaves.leaderboards.submission.contents import Manifest, Submission
-from greaves.recipe.reading import MethodSpec
+from greaves.recipe.schema import MethodSpec
 
 _NEAR = 2e-4  # floats are written with 4 decimals
 _ABSENT = "absent"

@@ -16,7 +16,7 @@ from greaves.base.machine import GitState, Hardware
 from greaves.base.records import Question, Record, Response, Verdict
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.submission.archive import unzipped
-from greaves.recipe.reading import Recipe
+from greaves.recipe.schema import Recipe
 
 M = TypeVar("M", bound=BaseModel)
 

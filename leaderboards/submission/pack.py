@@ -31,7 +31,7 @@ from greaves.leaderboards.submission.contents import (
     read_submission,
     slug,
 )
-from greaves.recipe.reading import Recipe
+from greaves.recipe.schema import Recipe
 
 _FOLDERS = re.compile(r"(?:\bfile:/)?(?<![\w:/.~-])/(?:[^\s/'\"]+/)+")
 """The folders of an absolute path inside a sentence; not those of an address (https://...)."""

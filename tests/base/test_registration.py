@@ -324,9 +324,12 @@ def test_what_a_decorator_registers_is_listed_with_its_docstrings_first_line(
     assert KINDS[kind].get("from-a-notebook") is Thing
 
 
-def test_the_four_decorators_are_those_of_the_four_registries() -> None:
-    found = [register_method, register_task, register_model, register_judge]
-    assert found == [names.register for names in KINDS.values()]
+def test_the_four_decorators_are_those_of_the_four_registries(fresh_registries: None) -> None:
+    decorators = [register_method, register_task, register_model, register_judge]
+    for decorate, names in zip(decorators, KINDS.values(), strict=True):
+        thing: Any = type("Thing", (), {})
+        assert decorate("from-outside")(thing) is thing
+        assert names.get("from-outside") is thing
 
 
 # Collisions and strangers -------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from greaves.align.defence import Defence
 from greaves.answer.asking import Said, ask
 from greaves.answer.lm_eval.tasks import SampleRequest
-from greaves.base.conversation import Conversation, Sampling
+from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.seeds import sample_seed
 from greaves.models.contract import LALM, load_model
@@ -121,7 +121,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def eot_token_id(self) -> int:
-        """Id of the end of text."""
         end: int = self.tokenizer.eos_token_id
         return end
 
@@ -201,7 +200,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether it is the greedy one."""
         self._white_box()
         found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return found
@@ -209,7 +207,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-likelihood of each whole text, in windows of the model's length."""
         longest = self.max_length
         windows = [
             [
@@ -257,16 +254,11 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     def _responded(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
         """Answers of a black box, cut at the stop strings."""
-        sampling = Sampling(
-            temperature=drawing.temperature,
-            top_p=drawing.top_p,
-            max_new_tokens=drawing.max_new_tokens,
-        )
         said, size = [], self.batch_size.size
         for start in range(0, len(contexts), size):
             turns = [Conversation(text=text) for text in contexts[start : start + size]]
             own = [[seed] for seed in seeds[start : start + size]]
-            said += [answer.text for (answer,) in self.model.respond(turns, sampling, own)]
+            said += [answer.text for (answer,) in self.model.respond(turns, drawing, own)]
         return [before(text, drawing.until) for text in said]
 
     def _white_box(self) -> TransformersLALM:
