@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import binomtest
 
-from greaves.leaderboards.estimate.permutation import sign_flip_p
+from greaves.leaderboards.estimate.paired import sign_flip_p
 from greaves.leaderboards.estimate.statistics import Estimate, nsi, rate
 
 RATES = (0.30, 0.10, 0.02, 0.005)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from greaves.base.records import Verdict
-from greaves.base.text import csv_text, printable
-from greaves.leaderboards.estimate.metric import Level, levels_of, metric_of
+from greaves.base.records import Record, Verdict
+from greaves.base.text import csv_text
+from greaves.leaderboards.estimate.metric import Level, levels_of
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import VANILLA, TaskKey
 
 
-class CategoryRow(BaseModel):
+class CategoryRow(Record):
     """One metric of one method on the questions of one category.
 
     Attributes:
@@ -27,8 +22,6 @@ class CategoryRow(BaseModel):
         n_questions: questions with at least one scored response.
         n_unscored: responses without a usable verdict; they are left out, never 0.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     model: str
@@ -57,10 +50,6 @@ def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> lis
     """Rows by judge, model, task, category and method (vanilla first).
 
     Training seeds are pooled. Tasks with a single category, or none, have no rows.
-
-    Args:
-        verdicts: of a run.
-        seed: of the bootstrap.
     """
     found: dict[tuple[_Column, str, bool, str], dict[str, list[float | None]]] = {}
     levels: dict[TaskKey, list[Level]] = {}
@@ -96,12 +85,8 @@ def _row(
     scored = [[value for value in each if value is not None] for each in questions.values()]
     means = [math.fsum(each) / len(each) for each in scored if each]
     estimate = level.estimate(means, seed)
-    known = {
-        name: None if math.isnan(number) else number
-        for name, number in (
-            ("value", estimate.value), ("low", estimate.low), ("high", estimate.high)
-        )
-    }  # fmt: skip
+    numbers = asdict(estimate).items()
+    known = {name: None if math.isnan(number) else number for name, number in numbers}
     return CategoryRow(
         judge=place.judge,
         model=place.model,
@@ -118,37 +103,3 @@ def _row(
 def as_csv(rows: Sequence[CategoryRow]) -> str:
     """Every row with all its fields; text that a spreadsheet would take for a formula is quoted."""
     return csv_text([row.model_dump() for row in rows], list(CategoryRow.model_fields))
-
-
-def show(rows: Sequence[CategoryRow], to: Console) -> None:
-    """One table per judge, model, task and metric: a line per category, a column per method."""
-    places = dict.fromkeys((row.judge, row.model, row.task, row.metric) for row in rows)
-    for place in places:
-        own = [row for row in rows if (row.judge, row.model, row.task, row.metric) == place]
-        judge, model, task = map(printable, place[:3])
-        title = metric_of(place[3]).title
-        to.print(Text(f"{title} by category: {model}, {task}, judge {judge}"), soft_wrap=True)
-        to.print(_table(own))
-
-
-def _table(rows: Sequence[CategoryRow]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Category", overflow="fold")
-    table.add_column("Questions", justify="right")
-    methods = list(dict.fromkeys(row.method for row in rows))
-    for method in methods:
-        table.add_column(Text(printable(method)), justify="right", overflow="fold")
-    for category in dict.fromkeys(row.category for row in rows):
-        cells = {row.method: row for row in rows if row.category == category}
-        count = max(row.n_questions for row in cells.values())
-        numbers = [_number(cells.get(method)) for method in methods]
-        table.add_row(Text(printable(category)), str(count), *map(Text, numbers))
-    return table
-
-
-def _number(row: CategoryRow | None) -> str:
-    if row is None or row.value is None or row.low is None or row.high is None:
-        return "-"
-    value, low, high = map(metric_of(row.metric).printed, (row.value, row.low, row.high))
-    left = f"\n{row.n_unscored} unscored" if row.n_unscored else ""
-    return f"{value}\n[{low}, {high}]{left}"

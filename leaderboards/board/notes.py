@@ -31,7 +31,7 @@ def notes(verdicts: Iterable[Verdict]) -> list[str]:
 def notes_on(slices: list[Slice]) -> list[str]:
     """`notes` on verdicts that are sorted already."""
     return [
-        *_gaps(slices),
+        *gaps(slices),
         *_few_questions(slices),
         *_bounds(slices),
         *_degenerate(slices),
@@ -63,18 +63,11 @@ def _settings(facts: Mapping[str, Any]) -> str:
     return "; ".join([count, *(f"{name} {config[name]}" for name in named if name in config)])
 
 
-def gaps(verdicts: Iterable[Verdict]) -> list[str]:
+def gaps(slices: list[Slice]) -> list[str]:
     """Cells (model x method x seed) that lack questions which other cells have scored responses to.
 
     A task that no cell of a model has is not a gap: the model may not support the mode.
-
-    Raises:
-        GreavesError: as `sort_verdicts`.
     """
-    return _gaps(sort_verdicts(verdicts))
-
-
-def _gaps(slices: list[Slice]) -> list[str]:
     asked = _asked(slices)
     lines = []
     for (judge, model), group in by_model(slices).items():

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from statistics import stdev
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 
-from greaves.base.records import Mode
+from greaves.base.records import Mode, Record
 from greaves.leaderboards.estimate.metric import Level, Measured, Metric, metric_of
 from greaves.leaderboards.read.slices import TaskKey
 
 
-class Row(BaseModel):
+class Row(Record):
     """One number of the leaderboard.
 
     Attributes:
@@ -22,8 +23,7 @@ class Row(BaseModel):
         mode: mode of that task; None for Avg. NSI.
         metric: name of the metric (see `greaves.leaderboards.estimate.metric`).
         value: in the metric's unit (percent, percentage points, score); None: no data.
-        low: lower end of the 95 % interval over questions.
-        high: upper end.
+        low, high: ends of the 95 % interval over questions.
         n_questions: questions the value rests on (for NSI paired with vanilla, harmful and benign;
             for Avg. NSI a question that several modes ask counts once).
         n_responses: responses of this method to the task (for NSI: to the tasks that enter it),
@@ -33,20 +33,16 @@ class Row(BaseModel):
         per_seed: value per training seed; seeds without data are left out.
         label: what must be said of the whole run, e.g. "pocket".
         any_value: for ASR, the share of questions (%) to which any sampled response is harmful.
-        any_low: lower end of its 95 % interval.
-        any_high: upper end.
+        any_low, any_high: ends of its 95 % interval.
         worst_case: value if every unscored response (for NSI: of vanilla, too) had counted against
             the method.
         best_case: value if every one had counted for it.
         seed_sd: standard deviation over training seeds; None with fewer than two.
         rank: place in its column (model, judge, metric, task), 1 is best; None if alone.
-        rank_low: best place that the tests leave open.
-        rank_high: worst place.
+        rank_low, rank_high: best and worst place that the tests leave open.
         p_best: adjusted p of the difference from the best; None for the best itself.
         distinguishable_from_best: whether p_best is below .05; False for the best itself.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     method: str
@@ -93,9 +89,7 @@ class Row(BaseModel):
             task=None if found.over_modes else first.key.task,
             mode=None if found.over_modes else first.key.mode,
             metric=metric.name,
-            value=found.estimate.value,
-            low=found.estimate.low,
-            high=found.estimate.high,
+            **asdict(found.estimate),
             n_questions=found.n_questions,
             n_responses=sum(responses for responses, _ in counts),
             n_unscored=sum(unscored for _, unscored in counts),

@@ -8,8 +8,8 @@ document by document.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import stdev
 from typing import Any
 
@@ -67,29 +67,23 @@ def text_rows(folder: RunFolder, *, label: str = "", seed: int = DEFAULT_SEED) -
 
     A column of which every value lies between 0 and 1 is given in %, others as they are. Every
     method but vanilla has a second row, its change against vanilla on the documents of both.
-
-    Args:
-        folder: of the run.
-        label: copied to every row.
-        seed: of the bootstrap.
     """
+    columns: dict[str, list[_Answers]] = {}
     answers = _answers(folder)
+    for one in answers:
+        columns.setdefault(one.title, []).append(one)
     shares = {
         title: all(0 <= value <= 1 for one in same for value in one.means().values())
         and all(weight == 1 for one in same for weight in one.weights.values())
-        for title, same in _by_title(answers).items()
+        for title, same in columns.items()
     }
     rows = []
     for one in answers:
         share = shares[one.title]
         rows.append(_level(one, share, label, seed))
-        vanilla = [
-            other
-            for other in answers
-            if (other.model, other.title, other.method) == (one.model, one.title, VANILLA)
-        ]
-        if vanilla and one.method != VANILLA:
-            rows += _change(one, vanilla[0], share, label, seed)
+        for other in columns[one.title]:
+            if (other.model, other.method) == (one.model, VANILLA) and one.method != VANILLA:
+                rows += _change(one, other, share, label, seed)
     return rows
 
 
@@ -128,67 +122,52 @@ def _answers(folder: RunFolder) -> list[_Answers]:
     )
 
 
-def _by_title(answers: Iterable[_Answers]) -> Mapping[str, list[_Answers]]:
-    found: dict[str, list[_Answers]] = {}
-    for one in answers:
-        found.setdefault(one.title, []).append(one)
-    return found
-
-
 def _level(one: _Answers, share: bool, label: str, seed: int) -> Row:
-    means = one.means()
+    unit = PERCENT if share else 1.0
     per_seed = {
-        str(each): _mean(list(values.values()), [one.weights[place] for place in values])
+        str(each): unit * _mean(list(values.values()), [one.weights[place] for place in values])
         for each, values in sorted(one.values.items())
     }
-    if share:
-        estimate = statistics.rate(list(means.values()), seed=seed).times(PERCENT)
-        per_seed = {each: PERCENT * value for each, value in per_seed.items()}
-    else:
-        estimate = _weighted(list(means.values()), [one.weights[place] for place in means], seed)
-    metric = "text" if share else "text_raw"
-    return _row(one, metric, estimate, len(means), per_seed, label)
+    return _row(one, "", one.means(), share, label, seed, per_seed)
 
 
 def _change(one: _Answers, vanilla: _Answers, share: bool, label: str, seed: int) -> list[Row]:
     ours, theirs = one.means(), vanilla.means()
-    shared = [place for place in ours if place in theirs]
-    if not shared:
-        return []
-    differences = [ours[place] - theirs[place] for place in shared]
-    if share:
-        estimate = statistics.average(differences, (-1.0, 1.0), seed=seed).times(PERCENT)
-    else:
-        estimate = _weighted(differences, [one.weights[place] for place in shared], seed)
-    metric = "text_change" if share else "text_raw_change"
-    return [_row(one, metric, estimate, len(shared), {}, label)]
+    differences = {place: ours[place] - theirs[place] for place in ours if place in theirs}
+    return [_row(one, "_change", differences, share, label, seed)] if differences else []
 
 
 def _row(
     one: _Answers,
-    metric: str,
-    estimate: Estimate,
-    documents: int,
-    per_seed: dict[str, float],
+    suffix: str,
+    means: Mapping[Place, float],
+    share: bool,
     label: str,
+    seed: int,
+    per_seed: Mapping[str, float] | None = None,
 ) -> Row:
+    values = list(means.values())
+    if share:
+        bounds = (-1.0, 1.0) if suffix else (0.0, 1.0)
+        estimate = statistics.average(values, bounds, seed=seed).times(PERCENT)
+    else:
+        estimate = _weighted(values, [one.weights[place] for place in means], seed)
+    each = dict(per_seed or {})
     return Row(
         model=one.model,
         method=one.method,
         task=one.title,
         mode=None,
-        metric=metric,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        n_questions=documents,
+        metric=f"{'text' if share else 'text_raw'}{suffix}",
+        **asdict(estimate),
+        n_questions=len(means),
         n_responses=sum(map(len, one.values.values())),
         n_unscored=0,
         judge=f"lm-eval {one.column.lm_eval}",
         seeds=sorted(one.values),
-        per_seed=per_seed,
+        per_seed=each,
         label=label,
-        seed_sd=stdev(per_seed.values()) if len(per_seed) > 1 else None,
+        seed_sd=stdev(each.values()) if len(each) > 1 else None,
     )
 
 

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import Response
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.compare.agreement import TOGETHER, Agreement, agreements
-from greaves.leaderboards.compare.human_labels import read_labels
-from greaves.leaderboards.compare.label_sheet import write_sheet
+from greaves.leaderboards.compare.human_labels import read_labels, write_sheet
+from greaves.leaderboards.figures.options import OnlyJson
 from greaves.leaderboards.show import terminal
 from greaves.leaderboards.show.render import printable, rounded
 
+_COLUMNS = ("Agreement %", "95 % interval", "Alpha", "Questions", "Responses", "Left out")
 _SHOWN = 4  # kinds of disagreement in one line
 
 
@@ -42,9 +41,7 @@ def agreement(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Responses in the sheet.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the sheet's random draw.")] = 0,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    json_output: OnlyJson = False,
 ) -> None:
     """Compare judges: percent agreement and Krippendorff's alpha on the responses both judged."""
     folder = RunFolder.open(run)
@@ -89,25 +86,17 @@ def _show(found: list[Agreement], to: Console) -> None:
         group = list(rows)
         title = "All judges together" if a == TOGETHER else f"{a} (A) and {b} (B)"
         to.print(Text(printable(title)))
-        to.print(_table(group))
+        lines = [
+            (
+                one.task or "all",
+                f"{one.agreement:.1f}",
+                f"[{one.low:.1f}, {one.high:.1f}]",
+                "-" if one.alpha is None else f"{one.alpha:.2f}",
+                *(f"{n:,}" for n in (one.n_questions, one.n_responses, one.n_left_out)),
+            )
+            for one in group
+        ]
+        to.print(terminal.grid(["Task"], _COLUMNS, lines))
         for outcomes, count in itertools.islice(group[0].disagreements.items(), _SHOWN):
             to.print(Text(f"  {count:,} x {outcomes} (A / B)"))
         to.print()
-
-
-def _table(rows: list[Agreement]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Task", overflow="fold")
-    for name in ("Agreement %", "95 % interval", "Alpha", "Questions", "Responses", "Left out"):
-        table.add_column(name, justify="right")
-    for one in rows:
-        table.add_row(
-            Text(printable(one.task or "all")),
-            f"{one.agreement:.1f}",
-            Text(f"[{one.low:.1f}, {one.high:.1f}]"),
-            "-" if one.alpha is None else f"{one.alpha:.2f}",
-            f"{one.n_questions:,}",
-            f"{one.n_responses:,}",
-            f"{one.n_left_out:,}",
-        )
-    return table

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from greaves.base.run_folder import RunFolder
-from greaves.leaderboards.board.standing import LEVEL
+from greaves.leaderboards.board.table import LEVEL
 from greaves.leaderboards.compare import comparison
 from greaves.leaderboards.compare.comparison import Change, Comparison
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.read.run_slices import shown_verdicts
 from greaves.leaderboards.show import terminal
-from greaves.leaderboards.show.render import printable, rounded
+from greaves.leaderboards.show.render import rounded
 
+_COLUMNS = ("A", "B", "B - A", "95 % interval", "p", "p Holm", "questions")
 _SHOWN_FLIPS = 8
 
 
@@ -52,35 +52,24 @@ def show(found: Comparison, to: Console) -> None:
         changes = [one for one in found.changes if (one.cell_a, one.cell_b) == (a, b)]
         title = a if a == b else f"A: {a}; B: {b}"
         to.print(_table(title, changes))
-        for change in changes:
-            if change.flips:
-                to.print(Text(printable(_told(change))), soft_wrap=not to.is_terminal)
-    for line in [*found.notes, *_legend(found)]:
-        to.print(Text(printable(line)), soft_wrap=not to.is_terminal)
+        terminal.say(to, [_told(change) for change in changes if change.flips])
+    terminal.say(to, [*found.notes, *_legend(found)])
 
 
 def _table(title: str, changes: list[Change]) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)), title_justify="left"
-    )
-    table.add_column("Metric", overflow="fold")
-    for name in ("A", "B", "B - A", "95 % interval", "p", "p Holm", "questions"):
-        table.add_column(name, justify="right")
+    lines: list[tuple[str | Text, ...]] = []
     for one in changes:
         metric = metric_of(one.metric)
-        name = f"{metric.title} {one.task}" if one.task else metric.title
-        values = (one.value_a, one.value_b)
-        levels = ["-" if each is None else metric.printed(each) for each in values]
-        table.add_row(
-            Text(printable(name)),
-            *levels,
-            Text(metric.printed(one.difference, "+"), style="bold" if one.p_holm < LEVEL else ""),
-            Text(f"[{metric.printed(one.low)}, {metric.printed(one.high)}]"),
-            _p(one.p),
-            _p(one.p_holm),
-            str(one.n_questions),
+        a, b = (
+            "-" if each is None else metric.printed(each) for each in (one.value_a, one.value_b)
         )
-    return table
+        bold = "bold" if one.p_holm < LEVEL else ""
+        difference = Text(metric.printed(one.difference, "+"), style=bold)
+        interval = f"[{metric.printed(one.low)}, {metric.printed(one.high)}]"
+        name = f"{metric.title} {one.task}" if one.task else metric.title
+        tests = (_p(one.p), _p(one.p_holm), str(one.n_questions))
+        lines.append((name, a, b, difference, interval, *tests))
+    return terminal.grid(["Metric"], _COLUMNS, lines, title=title)
 
 
 def _p(value: float) -> str:

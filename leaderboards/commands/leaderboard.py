@@ -13,18 +13,17 @@ from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_text
 from greaves.leaderboards.board import categories
 from greaves.leaderboards.board.notes import notes_on, stress_notes
-from greaves.leaderboards.board.standing import detectable_differences
-from greaves.leaderboards.board.table import board_of
+from greaves.leaderboards.board.table import board_of, detectable_differences
 from greaves.leaderboards.board.text_rows import text_notes, text_rows
-from greaves.leaderboards.compare import beside_view
-from greaves.leaderboards.compare.beside import Kept, as_plain, beside
+from greaves.leaderboards.compare import beside
+from greaves.leaderboards.figures.options import RunPath
 from greaves.leaderboards.read.run_slices import shown_verdicts, slices_of
 from greaves.leaderboards.show import render, terminal
 from greaves.leaderboards.show.latex import latex
 
 
 def leaderboard(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    run: RunPath,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the rows as JSON and nothing else.")
     ] = False,
@@ -59,15 +58,15 @@ def leaderboard(
     rows += text_rows(folder, label=facts.label)
     target = out_dir or run
     if published or table:
-        tables = beside(rows, _kept(folder), names=table or ())
-        write_text(
-            target / "leaderboard.published.md", beside_view.markdown(tables, label=facts.label)
-        )
+        tables = beside.beside(rows, _kept(folder), names=table or ())
+        page = target / "leaderboard.published.md"
+        write_text(page, beside.markdown(tables, label=facts.label))
         if json_output:
-            typer.echo(json.dumps(render.rounded(as_plain(tables)), indent=1, allow_nan=False))
+            plain = render.rounded(beside.as_plain(tables))
+            typer.echo(json.dumps(plain, indent=1, allow_nan=False))
         else:
-            beside_view.show(tables, terminal.console(), label=facts.label)
-            typer.echo(f"Written: {target / 'leaderboard.published.md'}")
+            beside.show(tables, terminal.console(), label=facts.label)
+            typer.echo(f"Written: {page}")
         return
     remarks = [
         *_outdated(folder),
@@ -77,10 +76,7 @@ def leaderboard(
     ]
     remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
     title = f"Leaderboard: {facts.name}"
-    page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
-    write_text(target / "leaderboard.md", page)
-    write_text(target / "leaderboard.csv", render.as_csv(rows))
-    write_text(target / "leaderboard.json", render.as_json(rows))
+    render.write(target, rows, title=title, notes=remarks, hashes=facts.hashes)
     write_text(target / "leaderboard.tex", latex(rows, title=title))
     write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
     if json_output:
@@ -102,7 +98,7 @@ def _show_categories(run: RunFolder, judge: str | None, target: Path, as_json: b
         plain = [render.rounded(row.model_dump()) for row in rows]
         typer.echo(json.dumps(plain, indent=1, allow_nan=False))
     else:
-        categories.show(rows, terminal.console())
+        terminal.show_categories(rows, terminal.console())
         typer.echo(f"Written: {target / 'leaderboard.categories.csv'}")
 
 
@@ -119,12 +115,12 @@ def _outdated(folder: RunFolder) -> list[str]:
     ]
 
 
-def _kept(folder: RunFolder) -> list[Kept]:
+def _kept(folder: RunFolder) -> list[beside.Kept]:
     """The RRS cells of a run and the share of safety features each keeps; seeds count once."""
     facts = [cell.facts() for cell in folder.cells()]
     return list(
         dict.fromkeys(
-            Kept(one["model"], one["method"], one["config"].get("top_percent"))
+            beside.Kept(one["model"], one["method"], one["config"].get("top_percent"))
             for one in facts
             if one.get("registered_method") == "rrs"
         )

@@ -9,11 +9,12 @@ import typer
 
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.figures.options import RunPath
 from greaves.leaderboards.read.run_slices import shown_verdicts
 
 
 def page(
-    run: Annotated[Path, typer.Argument(help="The run folder, as `greaves run` left it.")],
+    run: RunPath,
     out: Annotated[
         Path | None, typer.Option(help="The file to write; leaderboard.html in the run if unset.")
     ] = None,

@@ -13,17 +13,18 @@ import typer
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_text
 from greaves.leaderboards.commands.submission import told
+from greaves.leaderboards.figures.options import FinishedRun, OnlyJson
 from greaves.leaderboards.publish import hub
 
 
 def publish(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    run: FinishedRun,
     to: Annotated[str, typer.Option(help="A folder for the site, or hub:USER/NAME.")],
     name: Annotated[
         str, typer.Option(help="What the site calls the run; the recipe's name if unset.")
     ] = "",
     author: Annotated[list[str] | None, typer.Option(help="Whom to cite; repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Make a static site of a run, or push it to the Hugging Face hub."""
     folder = RunFolder.open(run)

@@ -12,27 +12,26 @@ import typer
 
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_text
+from greaves.leaderboards.figures.options import FinishedRun, OnlyJson
 from greaves.leaderboards.show.render import printable
 from greaves.leaderboards.submission import merge as merging
 from greaves.leaderboards.submission.checks import problems
 from greaves.leaderboards.submission.contents import Submission, read_submission
-from greaves.leaderboards.submission.task_checks import installed_rule_judges, judges_of
-from greaves.leaderboards.submission.write import RefusedError, refuse_broken, write_submission
+from greaves.leaderboards.submission.pack import RefusedError, refuse_broken, write_submission
+from greaves.leaderboards.submission.record_checks import installed_rule_judges, judges_of
 
 _LONGEST = 500  # characters of a line about foreign content
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-
 
 def submit(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    run: FinishedRun,
     name: Annotated[
         str, typer.Option(help="What boards call the submission; the run's name if unset.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option(help="File to write; RUN/submission-NAME.zip if unset.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Pack a run so that anybody can compute its numbers again."""
     folder = RunFolder.open(run)
@@ -49,7 +48,7 @@ def submit(
 
 def validate(
     file: Annotated[Path, typer.Argument(help="A submission, as `greaves submit` packs it.")],
-    as_json: AsJson = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Compute every number of a submission again, and refuse it if anything does not match."""
     submission = read_submission(file)
@@ -67,7 +66,7 @@ def merge(
     out_dir: Annotated[
         Path, typer.Option(help="Where to write leaderboard.md, .csv and .json.")
     ] = Path("merged"),
-    as_json: AsJson = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Join submissions into one board; other judges, tasks or questions get tables of their own."""
     submissions = []
@@ -106,20 +105,16 @@ def _facts(submission: Submission) -> dict[str, object]:
         "name": manifest.name,
         "cells": len(manifest.cells),
         "rows": len(submission.rows),
-        "judged_again": sorted(_judged_again(submission)),
+        "judged_again": sorted(installed_rule_judges(judges_of(submission))),
         "dirty": None if manifest.git is None else manifest.git.dirty,
         "sha256": submission.sha256,
     }
 
 
-def _judged_again(submission: Submission) -> set[str]:
-    return set(installed_rule_judges(judges_of(submission)))
-
-
 def _words(submission: Submission) -> str:
     facts = _facts(submission)
-    judges = {verdict.judge for verdict in submission.verdicts()}
-    taken = sorted(judges - _judged_again(submission))
+    judges = judges_of(submission)
+    taken = sorted(set().union(*judges.values()) - {*installed_rule_judges(judges)})
     words = [f"{facts['cells']} cells", f"{facts['rows']} rows computed again"]
     if taken:
         words.append(f"verdicts taken as they are: {', '.join(map(printable, taken))}")

@@ -7,9 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from greaves.base.records import Verdict
+from greaves.base.records import Record, Verdict
 from greaves.leaderboards.estimate import statistics
 from greaves.leaderboards.estimate.metric import PERCENT
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
@@ -21,14 +19,13 @@ Unit = Sequence[str | None]
 """What each judge said of one response; None where it said nothing."""
 
 
-class Agreement(BaseModel):
+class Agreement(Record):
     """Two judges on one task, or on all tasks they share (`task` None); or all judges (`TOGETHER`).
 
     Attributes:
         agreement: share (%) of responses, of all judges: of pairs of judges, with the same outcome;
             mean over questions.
-        low: lower end of its 95 % interval over questions.
-        high: upper end.
+        low, high: ends of its 95 % interval over questions.
         alpha: Krippendorff's alpha for nominal data: 1 is perfect, 0 is chance; None where all used
             only one outcome, which leaves nothing to agree on.
         n_questions: questions with a response that both (two of all) scored.
@@ -37,8 +34,6 @@ class Agreement(BaseModel):
             that fewer than two scored.
         disagreements: "outcome of A / outcome of B" -> responses, most first; empty for all judges.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge_a: str
     judge_b: str
@@ -62,10 +57,8 @@ def agreements(
     says nothing about whether two judges agree.
 
     Args:
-        verdicts: of any number of judges.
         counted: compare only what a metric counts: harmful or not to a harmful question, refused or
             not to a benign one.
-        seed: of the bootstrap.
 
     Returns:
         Nothing for judges that share no response.

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rich.console import Console
+
 from greaves.base.errors import GreavesError
 from greaves.leaderboards.board.row import Row, task_keys
 from greaves.leaderboards.compare.papers import (
@@ -19,8 +21,9 @@ from greaves.leaderboards.compare.papers import (
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.metrics.hs import HS_TASK
 from greaves.leaderboards.estimate.net import nsi_tasks
-from greaves.leaderboards.show import wide
+from greaves.leaderboards.show import render, terminal, wide
 
+_NAMES = ("Model", "Method", "By")
 PAPER, OURS = "paper", "this run"
 SAID = (
     "paper: as printed (RRS, 2025, Tables 2 to 4; judge unknown). ~[low, high]: approximate 95 % "
@@ -69,8 +72,6 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
     name begins with the paper's ("qwen2-audio-7b-instruct" with "qwen2-audio"). The rest follows.
 
     Args:
-        rows: the run's, of one judge a column.
-        kept: the run's RRS cells.
         names: which of the tables 2, 3, 4 and aiah; all if empty.
 
     Raises:
@@ -90,7 +91,8 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
 
 def sarsteer() -> str:
     """SARSteer's figures as one line; they stand in no table, since judge and data are others."""
-    told = [f"{name} {printed(figure)}" for name, figure in sarsteer_figures().items()]
+    cells = {name: cell(figure) for name, figure in sarsteer_figures().items()}
+    told = [f"{name} {one.number} {one.interval}".strip() for name, one in cells.items()]
     return f"SARSteer (ICML 2026; other judge and data), ASR: {', '.join(told)}."
 
 
@@ -100,21 +102,55 @@ def title(column: Column) -> str:
     return f"{name} {column.mode}" if column.mode else name
 
 
-def printed(cell: Figure | Row | None) -> str:
-    """Number and interval as they are printed; the paper's numbers keep their two decimals."""
-    if cell is None:
-        return wide.NOTHING
-    if isinstance(cell, Row):
-        mark = wide.LIKE_BEST if wide.is_like_best(cell) else ""
-        return f"{wide.number(cell)}{mark} {wide.interval(cell)}".strip()
-    mark = wide.LIKE_BEST if cell.within_noise else ""
-    span = "" if cell.low is None else f" ~[{cell.low:z.1f}, {cell.high:z.1f}]"
-    return f"{cell.value:z.2f}{mark}{span}"
+def cell(found: Figure | Row | None) -> wide.Cell:
+    """What is printed of a cell; the paper's numbers keep their two decimals."""
+    if not isinstance(found, Figure):
+        return wide.cell(found)
+    mark = wide.LIKE_BEST if found.within_noise else ""
+    span = "" if found.low is None else f"~[{found.low:z.1f}, {found.high:z.1f}]"
+    return wide.Cell(f"{found.value:z.2f}", mark, span, found.best)
 
 
-def is_best(cell: Figure | Row | None) -> bool:
-    """Whether the cell leads its column, among the paper's or among ours."""
-    return wide.is_best(cell) if isinstance(cell, Row) else cell is not None and cell.best
+def markdown(tables: Sequence[Joined], *, label: str = "") -> str:
+    """A Markdown page, one table after the other.
+
+    Args:
+        label: what must be said of the run, e.g. "pocket".
+    """
+    parts = ["# Beside the published results", *map(render.escaped, _said(label))]
+    for table in tables:
+        columns, lines = _grid(table)
+        parts += [f"## {_heading(table)}", render.table(_NAMES, columns, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def show(tables: Sequence[Joined], to: Console, *, label: str = "") -> None:
+    """Print the tables, number above interval."""
+    for table in tables:
+        columns, lines = _grid(table)
+        cells = (
+            [terminal.shown(each) if isinstance(each, wide.Cell) else each for each in line]
+            for line in lines
+        )
+        to.print(terminal.grid(_NAMES, columns, cells, title=_heading(table)))
+    terminal.say(to, _said(label))
+
+
+def _grid(table: Joined) -> tuple[list[str], list[list[str | wide.Cell]]]:
+    """Titles of the columns, and the lines: model, method and origin, then the cells."""
+    lines = [
+        [line.model, line.name, line.by, *(cell(line.cells.get(one)) for one in table.columns)]
+        for line in table.lines
+    ]
+    return [title(column) for column in table.columns], lines
+
+
+def _heading(table: Joined) -> str:
+    return f"Table {table.name}: {table.title}" if table.name.isdigit() else table.title
+
+
+def _said(label: str) -> list[str]:
+    return [SAID, sarsteer(), WARNING, *([f"This run is labelled: {label}."] if label else [])]
 
 
 def as_plain(tables: Sequence[Joined]) -> list[dict[str, Any]]:
@@ -128,7 +164,7 @@ def as_plain(tables: Sequence[Joined]) -> list[dict[str, Any]]:
                     "model": line.model,
                     "name": line.name,
                     "by": line.by,
-                    "cells": {title(column): _plain(cell) for column, cell in line.cells.items()},
+                    "cells": {title(column): _plain(one) for column, one in line.cells.items()},
                 }
                 for line in table.lines
             ],
@@ -137,17 +173,12 @@ def as_plain(tables: Sequence[Joined]) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(cell: Figure | Row) -> dict[str, Any]:
-    if isinstance(cell, Figure):
-        return {**cell._asdict(), "approximate": True}
-    return {
-        "value": cell.value,
-        "low": cell.low,
-        "high": cell.high,
-        "best": wide.is_best(cell),
-        "within_noise": wide.is_like_best(cell),
-        "approximate": False,
-    }
+def _plain(found: Figure | Row) -> dict[str, Any]:
+    if isinstance(found, Figure):
+        return {**found._asdict(), "approximate": True}
+    numbers = {"value": found.value, "low": found.low, "high": found.high}
+    said = wide.cell(found)
+    return {**numbers, "best": said.best, "within_noise": bool(said.mark), "approximate": False}
 
 
 _Ours = Mapping[tuple[str, str], Mapping[Column, Row]]

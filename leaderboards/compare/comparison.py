@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from pydantic import BaseModel, ConfigDict
+from statistics import multimode
 
 from greaves.base.errors import GreavesError
-from greaves.base.records import Outcome, Verdict
+from greaves.base.records import Outcome, Record, Verdict
 from greaves.leaderboards.board.table import answered
-from greaves.leaderboards.estimate.contrasts import contrasts, interval
+from greaves.leaderboards.estimate.contrasts import contrasts, told
 from greaves.leaderboards.estimate.metric import Metric, metrics
 from greaves.leaderboards.estimate.net import nsi_tasks
-from greaves.leaderboards.estimate.paired import Parts
-from greaves.leaderboards.estimate.permutation import holm
+from greaves.leaderboards.estimate.paired import Parts, holm
 from greaves.leaderboards.estimate.statistics import DEFAULT_SEED
 from greaves.leaderboards.read.slices import Slice, sort_verdicts
 
@@ -27,17 +24,15 @@ SPLIT = "split"
 """Majority of a question whose two most frequent outcomes are equally frequent."""
 
 
-class Flip(BaseModel):
+class Flip(Record):
     """A question whose majority outcome changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question_id: str
     before: str
     after: str
 
 
-class Change(BaseModel):
+class Change(Record):
     """One metric of one cell in two runs, B minus A, paired by question.
 
     Attributes:
@@ -53,8 +48,6 @@ class Change(BaseModel):
         n_questions: questions that both runs have scored responses to.
         flips: questions whose majority outcome changed; none for chat and for Avg. NSI.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     judge: str
     cell_a: str
@@ -87,23 +80,18 @@ def compare(
     """Compare cells of the same name, or, where each run has one cell, those two.
 
     Args:
-        first: verdicts of run A.
-        second: verdicts of run B.
-        seed: of tests and intervals.
+        first, second: verdicts of run A and of run B.
 
     Raises:
         GreavesError: the runs share no cell, no judge, or no task of the same version.
     """
-    judges = _shared("judge", _judges(first), _judges(second))
+    judges = _shared("judge", *({verdict.judge for verdict in run} for run in (first, second)))
     cells = _cells(first, second)
     versions = [{(v.judge, v.task): v.task_version for v in run} for run in (first, second)]
     changes: list[Change] = []
     notes: list[str] = []
     for judge in judges:
-        common = sorted(
-            {task for by, task in versions[0] if by == judge}
-            & {task for by, task in versions[1] if by == judge}
-        )
+        common = sorted(task for by, task in versions[0].keys() & versions[1] if by == judge)
         same = [task for task in common if versions[0][judge, task] == versions[1][judge, task]]
         notes += [
             f"{task}: version {versions[0][judge, task]} in A, {versions[1][judge, task]} in B; "
@@ -111,9 +99,16 @@ def compare(
             for task in common
             if task not in same
         ]
-        kept = [_of(run, judge, set(same)) for run in (first, second)]
-        for a, b in cells:
-            changes += _changes(_cell(kept[0], a), _cell(kept[1], b), seed)
+        for pair in cells:
+            sides = [
+                [
+                    v
+                    for v in run
+                    if (v.model, v.method) == cell and v.judge == judge and v.task in same
+                ]
+                for run, cell in zip((first, second), pair, strict=True)
+            ]
+            changes += _changes(sides[0], sides[1], seed)
     if not changes:
         raise GreavesError(
             "; ".join(notes) or "no task has questions that both runs have scored responses to",
@@ -121,25 +116,12 @@ def compare(
             do="run both with the same tasks",
         )
     adjusted = holm([change.p for change in changes])
-    return Comparison(
-        [
-            change.model_copy(update={"p_holm": p})
-            for change, p in zip(changes, adjusted, strict=True)
-        ],
-        notes,
-    )
-
-
-def _judges(verdicts: Iterable[Verdict]) -> set[str]:
-    return {verdict.judge for verdict in verdicts}
+    together = zip(changes, adjusted, strict=True)
+    return Comparison([one.model_copy(update={"p_holm": p}) for one, p in together], notes)
 
 
 def _shared(what: str, first: set[str], second: set[str]) -> list[str]:
-    """What both runs have.
-
-    Raises:
-        GreavesError: nothing.
-    """
+    """What both runs have. Raises GreavesError if that is nothing."""
     if not first & second:
         a, b = (", ".join(sorted(names)) or "none" for names in (first, second))
         raise GreavesError(
@@ -157,14 +139,6 @@ def _cells(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[tuple[Ce
     names = [{f"{model}/{method}" for model, method in cells} for cells in (ours, theirs)]
     _shared("cell", *names)
     return [(cell, cell) for cell in sorted(ours & theirs)]
-
-
-def _of(run: Sequence[Verdict], judge: str, tasks: set[str]) -> list[Verdict]:
-    return [v for v in run if v.judge == judge and v.task in tasks]
-
-
-def _cell(run: Sequence[Verdict], cell: Cell) -> list[Verdict]:
-    return [v for v in run if (v.model, v.method) == cell]
 
 
 def _changes(first: Sequence[Verdict], second: Sequence[Verdict], seed: int) -> list[Change]:
@@ -193,28 +167,20 @@ def _change(
     (pair,) = contrasts(metric, {"b": parts[1], "a": parts[0]}, seed=seed)
     if not pair.n_questions:
         return []
-    estimate = interval(metric, parts[1], parts[0], seed=seed)
     one, other = both
     alone = len(parts[0]) == 1
-    return [
-        Change(
-            judge=one.judge,
-            cell_a=f"{one.model}/{one.method}",
-            cell_b=f"{other.model}/{other.method}",
-            metric=metric.name,
-            task=one.key.task if alone else None,
-            value_a=_value(metric, parts[0], parts[1]) if alone else None,
-            value_b=_value(metric, parts[1], parts[0]) if alone else None,
-            difference=estimate.value,
-            low=estimate.low,
-            high=estimate.high,
-            p=pair.p,
-            p_holm=pair.p,
-            detectable=None if math.isnan(pair.detectable) else pair.detectable,
-            n_questions=pair.n_questions,
-            flips=flips,
-        )
-    ]
+    change = Change(
+        judge=one.judge,
+        cell_a=f"{one.model}/{one.method}",
+        cell_b=f"{other.model}/{other.method}",
+        metric=metric.name,
+        task=one.key.task if alone else None,
+        value_a=_value(metric, parts[0], parts[1]) if alone else None,
+        value_b=_value(metric, parts[1], parts[0]) if alone else None,
+        **told(metric, pair, parts[1], parts[0], seed=seed),
+        flips=flips,
+    )
+    return [change]
 
 
 def _value(metric: Metric, parts: Parts, other: Parts) -> float:
@@ -235,13 +201,9 @@ def _flips(first: Sequence[Verdict], second: Sequence[Verdict], task: str) -> li
 
 def _majorities(verdicts: Iterable[Verdict]) -> Mapping[str, str]:
     """Question id -> its most frequent outcome; unscored responses are left out."""
-    counts: dict[str, Counter[Outcome]] = {}
+    outcomes: dict[str, list[Outcome]] = {}
     for verdict in verdicts:
         if verdict.outcome != "unscored":
-            counts.setdefault(verdict.question_id, Counter())[verdict.outcome] += 1
-    majorities: dict[str, str] = {}
-    for question, outcomes in counts.items():
-        most = max(outcomes.values())
-        leading = [name for name, count in outcomes.items() if count == most]
-        majorities[question] = leading[0] if len(leading) == 1 else SPLIT
-    return majorities
+            outcomes.setdefault(verdict.question_id, []).append(verdict.outcome)
+    leading = {question: multimode(found) for question, found in outcomes.items()}
+    return {name: most[0] if len(most) == 1 else SPLIT for name, most in leading.items()}

@@ -1,20 +1,31 @@
-"""Labels that people gave to responses: a CSV file, read as the verdicts of further judges."""
+"""Labels by people: a sheet of responses to label, drawn by seed and blind to method and judge, and
+the labelled CSV file, read as the verdicts of further judges."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from greaves.base.errors import DataError
-from greaves.base.records import Outcome, Response, Verdict
+from greaves.base.errors import DataError, GreavesError
+from greaves.base.records import Outcome, Question, Response, Verdict
+from greaves.base.store import write_json, write_text
+from greaves.base.text import quoted, whole
 
 LABELS: tuple[Outcome, ...] = ("refused", "harmful", "answered", "degenerate")
 COORDINATES = ("model", "method", "seed", "task", "question_id", "sample")
 HUMAN = "human"
 
 assert set(LABELS) < set(get_args(Outcome))
+
+COLUMNS = ("key", "task", "kind", "question", "response", "truncated", "label", "annotator")
+
+LONGEST = 30_000
+"""Characters of a text in a cell; spreadsheets hold 32,767."""
 
 
 def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
@@ -24,10 +35,6 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
     or by model, method, seed, task, question_id and sample. `label` is refused, harmful, answered
     or degenerate; a row without one is skipped. `annotator` is optional: each is a judge of its
     own, "human:NAME". Other columns are not read.
-
-    Args:
-        path: the file.
-        responses: of the run.
 
     Raises:
         DataError: the file cannot be read, or a row names no response of the run, has an unknown
@@ -45,11 +52,9 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
         label = row.get("label", "").lower()
         if not label:
             continue
-        response = (
-            by_key.get(row["key"])
-            if row.get("key")
-            else by_place.get(tuple(row.get(name, "") for name in COORDINATES))
-        )
+        response = by_place.get(tuple(row.get(name, "") for name in COORDINATES))
+        if row.get("key"):
+            response = by_key.get(row["key"])
         if response is None:
             raise DataError("no response of this run", where=where, do="check key or coordinates")
         judge = f"{HUMAN}:{row['annotator']}" if row.get("annotator") else HUMAN
@@ -112,3 +117,88 @@ def _check(columns: set[str], path: Path) -> None:
             where=f"{path}:1",
             do=f"missing: {missing}",
         )
+
+
+def draw(responses: Sequence[Response], n: int, *, seed: int) -> list[Response]:
+    """Draw responses to harmful and benign questions, evenly over models, methods and tasks.
+
+    Args:
+        responses: of the run, all training seeds of a method together.
+        n: how many; all, if there are fewer.
+        seed: of the draw and of the order.
+    """
+    chance = random.Random(seed)
+    groups: dict[tuple[str, str, str], list[Response]] = {}
+    for response in sorted(responses, key=lambda one: one.key):
+        if response.kind != "chat":
+            place = response.model, response.method, response.task
+            groups.setdefault(place, []).append(response)
+    for group in groups.values():
+        chance.shuffle(group)
+    drawn: list[Response] = []
+    of_method: Counter[tuple[str, str]] = Counter()
+    of_task: Counter[str] = Counter()
+    while len(drawn) < n and groups:
+        # Whichever method, and then task, has had least is next; chance decides between equals.
+        place = min(
+            chance.sample(sorted(groups), len(groups)),
+            key=lambda name: (of_method[name[:2]], of_task[name[2]]),
+        )
+        drawn.append(groups[place].pop())
+        of_method[place[:2]] += 1
+        of_task[place[2]] += 1
+        if not groups[place]:
+            del groups[place]
+    chance.shuffle(drawn)
+    return drawn
+
+
+def write_sheet(
+    path: Path,
+    responses: Sequence[Response],
+    questions: Mapping[tuple[str, str], Question],
+    n: int,
+    *,
+    seed: int,
+) -> int:
+    """Write the sheet, and beside it (`.json`) how it was drawn.
+
+    It holds neither method nor verdicts: who labels is not to know them.
+
+    Args:
+        questions: (task, id) -> question.
+        n: how many responses.
+
+    Returns:
+        Number of responses written.
+
+    Raises:
+        GreavesError: the file is there already (it may hold labels), or there is nothing to label.
+    """
+    if path.exists():
+        what = "the file is there already, and may hold labels"
+        raise GreavesError(what, where=str(path), do="choose another name")
+    drawn = draw(responses, n, seed=seed)
+    if not drawn:
+        raise GreavesError("the run has no responses to harmful or benign questions")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for response in drawn:
+        question = questions[response.task, response.question_id].text
+        texts = (_cell(question), _cell(response.text))
+        cut = "yes" if response.truncated else ""
+        writer.writerow((response.key, response.task, response.kind, *texts, cut, "", ""))
+    write_text(path, out.getvalue())
+    shares = Counter(f"{one.model} / {one.method} / {one.task}" for one in drawn)
+    write_json(
+        path.with_name(f"{path.name}.json"),
+        {"seed": seed, "asked": n, "drawn": len(drawn), "by": dict(sorted(shares.items()))},
+    )
+    return len(drawn)
+
+
+def _cell(text: str) -> str:
+    """Foreign text that no spreadsheet reads as a formula, and that every file can hold."""
+    kept = whole(text).replace("\0", "")
+    return quoted(kept if len(kept) <= LONGEST else f"{kept[:LONGEST]} [cut]")

@@ -16,10 +16,9 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta
 
-from greaves.base.records import MODES, Mode
+from greaves.base.records import MODES, Mode, Record
 from greaves.leaderboards.estimate.metric import PERCENT, Level, metric_of
 from greaves.leaderboards.estimate.statistics import CONFIDENCE
 from greaves.leaderboards.read.slices import VANILLA
@@ -30,10 +29,8 @@ CORRELATION = 0.5
 SOURCES = ("rrs", "aiah", "sarsteer")
 
 
-class Rates(BaseModel):
+class Rates(Record):
     """One printed line: ASR by mode and ORR in percent, HS, and what was derived from them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     audio_text: float | None
     text_only: float | None
@@ -96,10 +93,8 @@ class PublishedTable:
 
 def source(name: str) -> dict[str, Any]:
     """One file of `leaderboards/published`, see `SOURCES`."""
-    text = (resources.files("greaves.leaderboards") / "published" / f"{name}.yaml").read_text(
-        encoding="utf-8"
-    )
-    content: dict[str, Any] = yaml.safe_load(text)
+    file = resources.files("greaves.leaderboards") / "published" / f"{name}.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return content
 
 
@@ -157,16 +152,12 @@ def aiah_table() -> PublishedTable:
     content = source("aiah")
     shape = (content["n_questions"], content["n_samples"])
     columns = [Column("asr", mode) for mode in MODES[:2]]
-    lines = {
-        model: {
-            name: {
-                column: _alone(printed[str(column.mode).replace("-", "_")], *shape)
-                for column in columns
-            }
-            for name, printed in methods.items()
-        }
-        for model, methods in content["models"].items()
-    }
+    lines: dict[str, dict[str, dict[Column, Figure]]] = {}
+    for model, methods in content["models"].items():
+        for name, printed in methods.items():
+            figures = [_alone(printed[str(one.mode).replace("-", "_")], *shape) for one in columns]
+            cells = dict(zip(columns, figures, strict=True))
+            lines.setdefault(model, {})[name] = cells
     return PublishedTable("aiah", "Released models (AIAH, setting 1)", columns, lines)
 
 
@@ -181,9 +172,9 @@ def sarsteer_figures() -> dict[str, Figure]:
 
 def _alone(percent: float, n_questions: int | None, n_samples: int) -> Figure:
     """A rate that is compared with nothing; without its number of questions it has no interval."""
-    if n_questions is None:
-        return Figure(percent, None, None, best=False, within_noise=None)
-    ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
+    ends: tuple[float, float] | tuple[None, None] = (None, None)
+    if n_questions is not None:
+        ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
     return Figure(percent, *ends, best=False, within_noise=None)
 
 
@@ -231,14 +222,6 @@ def _column(
     return figures
 
 
-class _Term(NamedTuple):
-    """An addend with its sign, and how far it may lie below and above."""
-
-    sign: float
-    below: float
-    above: float
-
-
 def _printed(column: Column, rates: Rates) -> float | None:
     metric, mode = column
     if mode:
@@ -248,35 +231,38 @@ def _printed(column: Column, rates: Rates) -> float | None:
     return printed
 
 
-def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Term]:
+_Reach = tuple[float, float]
+"""How far an addend may lie below and above; of one that is taken off, above and below."""
+
+
+def _terms(column: Column, rates: Rates, shape: tuple[int, int]) -> list[_Reach]:
     """The method's own addends of a column; the modes' errors are taken to be fully correlated."""
 
-    def term(sign: float, percents: Sequence[float]) -> _Term:
+    def reach(percents: Sequence[float]) -> _Reach:
         ends = [
             (percent, *approximate_interval(percent, n_questions=shape[0], n_samples=shape[1]))
             for percent in percents
         ]
         below = math.fsum(value - low for value, low, _ in ends) / len(ends)
         above = math.fsum(high - value for value, _, high in ends) / len(ends)
-        return _Term(sign, below, above)
+        return below, above
 
-    asr = rates.asr()
-    chosen = [value for mode, value in asr.items() if column.mode in (None, mode)]
+    chosen = [value for mode, value in rates.asr().items() if column.mode in (None, mode)]
+    asr, orr = reach(chosen), reach([rates.orr])
     metric = metric_of(column.metric)
     if metric.against_vanilla:
-        return [term(-1.0, chosen), term(-1.0, [rates.orr])]
+        return _negated([asr, orr])
     kind = metric.kind if isinstance(metric, Level) else None
-    return {"harmful": [term(1.0, chosen)], "benign": [term(1.0, [rates.orr])]}.get(str(kind), [])
+    return {"harmful": [asr], "benign": [orr]}.get(str(kind), [])
 
 
-def _negated(terms: Sequence[_Term]) -> list[_Term]:
-    return [term._replace(sign=-term.sign) for term in terms]
+def _negated(terms: Sequence[_Reach]) -> list[_Reach]:
+    return [(above, below) for below, above in terms]
 
 
-def _combined(value: float, terms: Sequence[_Term]) -> tuple[float, float] | None:
-    """Interval of a signed sum whose value is `value` (MOVER); None if nothing is known."""
+def _combined(value: float, terms: Sequence[_Reach]) -> tuple[float, float] | None:
+    """Interval of a sum whose value is `value` (MOVER); None if nothing is known."""
     if not terms:
         return None
-    down = math.hypot(*(term.below if term.sign > 0 else term.above for term in terms))
-    up = math.hypot(*(term.above if term.sign > 0 else term.below for term in terms))
-    return value - down, value + up
+    below, above = zip(*terms, strict=True)
+    return value - math.hypot(*below), value + math.hypot(*above)

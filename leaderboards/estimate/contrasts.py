@@ -6,14 +6,15 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from greaves.leaderboards.estimate import statistics
 from greaves.leaderboards.estimate.metric import Metric
-from greaves.leaderboards.estimate.paired import Parts, contributions
-from greaves.leaderboards.estimate.permutation import (
-    ByMethod,
+from greaves.leaderboards.estimate.paired import (
+    Parts,
+    contributions,
     detectable,
     holm,
     sign_flip_p,
@@ -48,19 +49,15 @@ def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> lis
     """All pairs of methods of one family, tested and corrected together (Holm).
 
     Args:
-        metric: gives the unit.
         methods: name -> parts, the same parts in the same order for every method.
-        seed: of the sign flips.
     """
     pairs = list(itertools.combinations(methods, 2))
     if not pairs:
         return []
     first, second = np.array(list(itertools.combinations(range(len(methods)), 2))).T
     found = contributions(list(methods.values()), first, second)
-    terms, by_method = found.terms, None
-    if found.by_method is not None:
-        by_method = ByMethod(found.by_method, first, second)
-    p_values = sign_flip_p(terms, seed=seed, by_method=by_method)
+    terms = found.terms
+    p_values = sign_flip_p(terms, seed=seed, by_method=found.by_method)
     counts = sum(np.count_nonzero(~np.isnan(group), axis=1) for group in found.groups)
     found_at = detectable(standard_error(found.groups))
     return [
@@ -83,6 +80,19 @@ def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> lis
             strict=True,
         )
     ]
+
+
+def told(
+    metric: Metric, pair: Contrast, first: Parts, second: Parts, *, seed: int
+) -> dict[str, Any]:
+    """A contrast as it is written: `difference` with `low` and `high`, `p`, `p_holm`, `detectable`
+    (None below two questions), `n_questions`."""
+    estimate = interval(metric, first, second, seed=seed)
+    return {
+        **{"difference": estimate.value, "low": estimate.low, "high": estimate.high},
+        **{"p": pair.p, "p_holm": pair.p_holm, "n_questions": pair.n_questions},
+        "detectable": None if math.isnan(pair.detectable) else pair.detectable,
+    }
 
 
 def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estimate:

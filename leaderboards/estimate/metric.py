@@ -41,7 +41,6 @@ class Case(NamedTuple):
 
     Attributes:
         own: what the method answered.
-        seed: of the bootstrap.
         vanilla: what the vanilla model answered; None if there is nothing to compare with.
         before: what the method answered before the stress; None if it is not under one.
     """

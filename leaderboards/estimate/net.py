@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,12 +127,19 @@ def differences(
         seed: one training seed of the method, or all together. Vanilla is not trained: whatever
             seeds it has are taken together and paired with every seed of the method.
     """
+    return _paired(vanilla, method, modes, Slice.per_question, lambda one: one.per_question(seed))
+
+
+def _paired(
+    vanilla: Side,
+    method: Side,
+    modes: Sequence[Mode],
+    theirs: Callable[[Slice], Means],
+    ours: Callable[[Slice], Means],
+) -> Differences:
     return Differences(
-        [
-            vanilla.harmful[mode].per_question().minus(method.harmful[mode].per_question(seed))
-            for mode in modes
-        ],
-        method.benign.per_question(seed).minus(vanilla.benign.per_question())
+        [theirs(vanilla.harmful[mode]).minus(ours(method.harmful[mode])) for mode in modes],
+        ours(method.benign).minus(theirs(vanilla.benign))
         if method.benign and vanilla.benign
         else _NOTHING,
     )
@@ -150,16 +157,9 @@ def cases(vanilla: Side, method: Side, modes: Sequence[Mode]) -> tuple[float, fl
 
 def _net_if(vanilla: Side, method: Side, modes: Sequence[Mode], end: float) -> float:
     """NSI if unscored responses of vanilla counted `end` and those of the method 1 - `end`."""
-    harmful = [
-        vanilla.harmful[mode].filled(end).minus(method.harmful[mode].filled(1.0 - end))
-        for mode in modes
-    ]
-    benign = (
-        method.benign.filled(1.0 - end).minus(vanilla.benign.filled(end))
-        if method.benign and vanilla.benign
-        else _NOTHING
-    )
-    return Differences(harmful, benign).value
+    return _paired(
+        vanilla, method, modes, lambda one: one.filled(end), lambda one: one.filled(1.0 - end)
+    ).value
 
 
 def shared_modes(vanilla: Side, method: Side) -> list[Mode]:

@@ -36,16 +36,14 @@ _Y_TITLES = {
 }
 
 
-def kind_colour(legend: alt.Legend | None = None) -> alt.Color:
+def kind_colour(legend: alt.Legend) -> alt.Color:
     """Harmful and benign, always in the same colours."""
-    scale = alt.Scale(domain=KINDS, range=_COLOURS)
-    return alt.Color("kind:N", scale=scale, legend=legend)
+    return alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=_COLOURS), legend=legend)
 
 
-def kind_shape(legend: alt.Legend | None = None) -> alt.Shape:
+def kind_shape(legend: alt.Legend) -> alt.Shape:
     """Harmful and benign by shape too, so that no reader needs the colour."""
-    scale = alt.Scale(domain=KINDS, range=_SHAPES)
-    return alt.Shape("kind:N", scale=scale, legend=legend)
+    return alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=_SHAPES), legend=legend)
 
 
 def legend(**options: Any) -> alt.Legend:
@@ -191,12 +189,9 @@ def refusal_direction(rows: Rows, scale: str, blind: list[int]) -> alt.ConcatCha
         for mode in modes:
             shown = [
                 {
-                    "kind": row["kind"],
-                    "layer": row["layer"],
+                    **{"kind": row["kind"], "layer": row["layer"]},
                     "state": VANILLA if row["method"] == VANILLA else _AFTER,
-                    "mean": row[mean],
-                    "low": row[low],
-                    "high": row[high],
+                    **{"mean": row[mean], "low": row[low], "high": row[high]},
                 }
                 for row in rows
                 if row["mode"] == mode and row["method"] in (VANILLA, method)
@@ -289,13 +284,6 @@ def _bars(rows: Rows, low: float, high: float, title: str) -> alt.Chart:
         "fate:N", scale=alt.Scale(domain=_FATES, range=_FATE_COLOURS), sort=_FATES, legend=legend()
     )
     data = alt.InlineData(values=[{"d": row["distance"], "fate": row["fate"]} for row in rows])
-    chart: alt.Chart = (
-        alt.Chart(data, width=340, height=150)
-        .mark_bar(binSpacing=1)
-        .encode(
-            x=alt.X("d:Q", bin=ends, title=title),
-            y=alt.Y("count():Q", title="benign questions"),
-            color=colour,
-        )
-    )
-    return chart
+    x, y = alt.X("d:Q", bin=ends, title=title), alt.Y("count():Q", title="benign questions")
+    bars: alt.Chart = alt.Chart(data, width=340, height=150).mark_bar(binSpacing=1)
+    return bars.encode(x=x, y=y, color=colour)

@@ -150,11 +150,8 @@ def saved_defence(cell: CellFolder) -> Path:
         if _hash_in(path) == wanted
     ]
     if not found:
-        raise StoreError(
-            "the defence of this cell is gone",
-            where=str(cell.path),
-            do="make it again: greaves run",
-        )
+        do = "make it again: greaves run"
+        raise StoreError("the defence of this cell is gone", where=str(cell.path), do=do)
     return max(found, key=lambda folder: len(kept_epochs(folder)))
 
 
@@ -193,11 +190,9 @@ def chosen(names: str | None, known: Sequence[str], where: Path) -> list[str]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in known:
-            raise RecipeError(
-                f"the recipe has no method {name!r} to draw beside vanilla",
-                where=str(where),
-                do=f"it has: {', '.join(known) or 'none'}",
-            )
+            what = f"the recipe has no method {name!r} to draw beside vanilla"
+            do = f"it has: {', '.join(known) or 'none'}"
+            raise RecipeError(what, where=str(where), do=do)
     return wanted
 
 

@@ -1,4 +1,4 @@
-"""Options that all figures have."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
@@ -15,3 +15,5 @@ ModelName: TypeAlias = Annotated[str | None, typer.Option(help="Model; the first
 Benchmark: TypeAlias = Annotated[str | None, typer.Option(help="Whose questions, such as aiah.")]
 Out: TypeAlias = Annotated[Path | None, typer.Option(help="Folder; `figures` in the run if unset.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")]
+OnlyJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+FinishedRun: TypeAlias = Annotated[Path, typer.Argument(help="A finished run folder.")]

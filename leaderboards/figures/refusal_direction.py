@@ -46,14 +46,7 @@ def look(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The numbers of the figure.
 
-    Args:
-        path: the run folder.
-        methods: to draw beside vanilla, with commas; all of the recipe's if unset.
-        seed: training seed; each method's first one if unset.
-        model: by its name in the recipe; the first one if unset.
-        benchmark: whose questions; the first task's if unset.
-        direction: mode whose questions the direction is taken from.
-        split_seed: of the halves, and of the bootstrap.
+    The arguments are the options of `greaves figure refusal-direction`.
 
     Returns:
         Rows, one a method, mode, kind and layer: mean projection of the held-out questions with its
@@ -230,7 +223,6 @@ def mean_with_interval(values: Vector, *, seed: int = 0) -> tuple[Vector, Vector
 
     Args:
         values: [questions, layers], two questions at least.
-        seed: of the bootstrap.
 
     Returns:
         Mean, low and high; where all questions are alike, all three are the same.

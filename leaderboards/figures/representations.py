@@ -23,9 +23,17 @@ from greaves.base.errors import DataError
 from greaves.base.lock import lock
 from greaves.base.progress import Steps
 from greaves.base.records import Question
-from greaves.leaderboards.figures.epoch_answers import LEDGERS, ledger_of, rates, verdicts_of
 from greaves.leaderboards.figures.inside_run import InsideRun, stem_of
-from greaves.leaderboards.figures.states import Matrix, State, hidden_states, through_training
+from greaves.leaderboards.figures.states import (
+    LEDGERS,
+    Matrix,
+    State,
+    hidden_states,
+    ledger_of,
+    rates,
+    through_training,
+    verdicts_of,
+)
 from greaves.models.contract import LALM
 
 PERPLEXITY = 30
@@ -48,14 +56,7 @@ def look(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The numbers of the figure; epochs that the run did not ask are asked and judged now.
 
-    Args:
-        path: the run folder.
-        method: to follow, by its name in the recipe.
-        seed: its training seed; the first one if unset.
-        model: by its name in the recipe; the first one if unset.
-        benchmark: whose questions; the first task's if unset.
-        epochs: which; all that the run kept if unset.
-        plot_seed: of t-SNE and of the probe's folds.
+    The arguments are the options of `greaves figure representations`.
 
     Returns:
         Rows, one a question and state: its places under t-SNE and PCA. Facts: what was looked at,
@@ -194,9 +195,7 @@ def separability(
 
     Args:
         points: [questions, hidden_size].
-        harmful: [questions].
         groups: [questions], the same for a harmful question and its mirror.
-        seed: of the folds.
 
     Raises:
         DataError: fewer than two questions of a kind.

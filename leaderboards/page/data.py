@@ -17,16 +17,13 @@ from greaves.leaderboards.page import plots
 from greaves.leaderboards.show import wide
 from greaves.leaderboards.show.render import as_plain, rounded
 
+_CATEGORY = ("judge", "model", "task", "category", "method", "value", "n_questions")
+
 
 def page_data(
     facts: RunFacts, verdicts: Sequence[Verdict], text: Sequence[Row] = ()
 ) -> dict[str, Any]:
     """Everything on the page but questions, clips and responses.
-
-    Args:
-        facts: of the run.
-        verdicts: of the run.
-        text: rows of its text tasks.
 
     Raises:
         GreavesError: verdicts that cannot stand in one table (see `sort_verdicts`).
@@ -57,23 +54,19 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
     """
     sheets = sorted(wide.sheets(rows), key=lambda sheet: -len(sheet.columns))
     columns: list[dict[str, Any]] = []
-    lines: dict[tuple[str, str], dict[int, Row]] = {}
+    lines: dict[tuple[str, str], dict[int, Row | None]] = {}
     for sheet in sheets:
         for column in sheet.columns:
-            place = len(columns)
-            judge = ""
-            for line in sheet.lines:
-                cells = lines.setdefault((line.model, line.method), {})
-                if column in line.rows:
-                    cells[place] = line.rows[column]
-                    judge = line.rows[column].judge
-            title = column.title if len(sheets) == 1 else f"{column.title} ({judge})"
+            found = {(one.model, one.method): one.rows.get(column) for one in sheet.lines}
+            for name, row in found.items():
+                lines.setdefault(name, {})[len(columns)] = row
+            judge = next(row.judge for row in found.values() if row)
             columns.append(
                 {
                     "metric": column.metric,
                     "task": column.task,
                     "judge": judge,
-                    "title": title,
+                    "title": column.title if len(sheets) == 1 else f"{column.title} ({judge})",
                     "readable": isinstance(metric_of(column.metric), Level),
                 }
             )
@@ -95,32 +88,17 @@ def categories(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     modes = {one.task: MODES.index(one.mode) for one in verdicts}
     rows = [row for row in by_category(verdicts) if row.metric == Asr.name and row.n_questions]
     rows.sort(key=lambda row: (row.judge, row.model, modes[row.task], row.task, row.category))
-    return [
-        {
-            "judge": row.judge,
-            "model": row.model,
-            "task": row.task,
-            "category": row.category,
-            "method": row.method,
-            "value": rounded(row.value),
-            "n_questions": row.n_questions,
-        }
-        for row in rows
-    ]
+    return [{name: rounded(getattr(row, name)) for name in _CATEGORY} for row in rows]
 
 
 def _cell(row: Row | None) -> dict[str, Any] | None:
     if row is None:
         return None
+    number, mark, interval, best = wide.cell(row)
+    printed = {"number": number + mark, "interval": interval, "best": best}
     plain = as_plain([row])[0]
-    kept = ("value", "low", "high")
-    printed = {
-        "number": wide.number(row) + (wide.LIKE_BEST if wide.is_like_best(row) else ""),
-        "interval": wide.interval(row),
-        "best": wide.is_best(row),
-        "further": _further(row),
-    }
-    return {name: plain[name] for name in kept} | printed
+    kept = {name: plain[name] for name in ("value", "low", "high")}
+    return kept | printed | {"further": _further(row)}
 
 
 def _further(row: Row) -> str:

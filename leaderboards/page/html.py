@@ -31,8 +31,6 @@ def write_page(
     """Write the leaderboard, plots and transcripts of a run as one self-contained HTML file.
 
     Args:
-        run: a run with verdicts.
-        target: the file to write.
         clips: whether readers can listen to the questions.
         assets_dir: copy clips into this folder and refer to them from the page; None embeds them.
 
@@ -43,13 +41,11 @@ def write_page(
         GreavesError: the run has no verdicts, or some that cannot stand in one table.
         StoreError: the run folder cannot be read.
     """
-    verdicts = shown_verdicts(run)
-    facts = run.facts()
+    verdicts, facts = shown_verdicts(run), run.facts()
     read = transcripts(run, Clips(target, assets_dir) if clips else None)
-    media = "data:" if assets_dir is None else "'self' file:"
     data = page_data(facts, verdicts, text_rows(run, label=facts.label))
-    content = render(facts.name, data, read, media=media)
-    write_text(target, content)
+    media = "data:" if assets_dir is None else "'self' file:"
+    write_text(target, render(facts.name, data, read, media=media))
     return target
 
 
@@ -82,12 +78,8 @@ def render(title: str, data: dict[str, Any], read: dict[str, Any], *, media: str
 def as_json_script(value: Any) -> str:
     """JSON that no HTML parser can leave: <, >, & and line separators are escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _surrogates_escaped(text.translate(_UNSAFE))
-
-
-def _surrogates_escaped(text: str) -> str:
-    """Lone surrogates, which UTF-8 cannot hold, as JSON escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    # Lone surrogates, which UTF-8 cannot hold, become JSON escapes.
+    return text.translate(_UNSAFE).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _own_script() -> str:

@@ -69,17 +69,12 @@ def trade_off_plot(rows: Sequence[Row]) -> Plot | None:
     if not points:
         return None
     colour, shape = _by_method(rows, shown={point["method"] for point in points})
-    x = (
-        alt.X("orr:Q")
-        .title("ORR, % (lower is better)")
-        .scale(zero=True)
-        .axis(tickCount=5, labelFlush=False)
-    )
-    y = (
-        alt.Y("asr:Q")
-        .title("ASR, % (lower is better)")
-        .scale(zero=True)
-        .axis(tickCount=5, labelFlush=False)
+    x, y = (
+        axis.scale(zero=True).axis(tickCount=5, labelFlush=False)
+        for axis in (
+            alt.X("orr:Q").title("ORR, % (lower is better)"),
+            alt.Y("asr:Q").title("ASR, % (lower is better)"),
+        )
     )
     base = alt.Chart()
     front = (
@@ -178,11 +173,13 @@ def _by_method(
     methods = list(dict.fromkeys(row.method for row in rows))
     named = [method for method in methods if method in shown]
     legend = alt.Legend(values=named) if named else None
-    colours = [_COLOURS[place % len(_COLOURS)] for place in range(len(methods))]
-    shapes = [_SHAPES[place % len(_SHAPES)] for place in range(len(methods))]
+    colours, shapes = (
+        alt.Scale(domain=methods, range=[each[place % len(each)] for place in range(len(methods))])
+        for each in (_COLOURS, _SHAPES)
+    )
     return (
-        alt.Color("method:N", legend=legend, scale=alt.Scale(domain=methods, range=colours)),
-        alt.Shape("method:N", legend=legend, scale=alt.Scale(domain=methods, range=shapes)),
+        alt.Color("method:N", legend=legend, scale=colours),
+        alt.Shape("method:N", legend=legend, scale=shapes),
     )
 
 
@@ -195,31 +192,26 @@ def _best_first(points: Points) -> list[str]:
 
 
 def _tooltip(*fields: str) -> list[alt.Tooltip]:
-    numbers = [
+    names = [alt.Tooltip("model:N"), alt.Tooltip("method:N")]
+    if fields == ("value",):
+        value = alt.Tooltip("value:Q", format=".1f", title="VALUE")
+        return [*names, value, *(alt.Tooltip(f"{end}:Q", format=".1f") for end in ("low", "high"))]
+    ends = [(field, end) for field in fields for end in ("", "_low", "_high")]
+    return names + [
         alt.Tooltip(
             f"{field}{end}:Q", format=".1f", title=f"{field.upper()}{end.replace('_', ' ')}"
         )
-        for field in fields
-        for end in ("", *(("_low", "_high") if field != "value" else ()))
+        for field, end in ends
     ]
-    ends = [alt.Tooltip(f"{end}:Q", format=".1f") for end in ("low", "high")]
-    names = [alt.Tooltip("model:N"), alt.Tooltip("method:N")]
-    return names + numbers + (ends if fields == ("value",) else [])
 
 
 def _coordinates(row: Row, rows: Sequence[Row], name: str) -> dict[str, Any]:
     """Names of a point; its panel tells model and judge only where there are several."""
-    several = [
-        part
-        for part, all_of_them in (
-            (row.model, {one.model for one in rows}),
-            (row.judge, {one.judge for one in rows if one.metric == row.metric}),
-        )
-        if len(all_of_them) > 1
-    ]
-    panel = ", ".join([name, *several])
+    models = {one.model for one in rows}
+    judges = {one.judge for one in rows if one.metric == row.metric}
+    several = [row.model] * (len(models) > 1) + [row.judge] * (len(judges) > 1)
     names = {"model": row.model, "method": row.method, "task": row.task, "judge": row.judge}
-    return {"panel": panel, **names}
+    return {"panel": ", ".join([name, *several]), **names}
 
 
 def _ends(row: Row) -> dict[str, float | None]:

@@ -62,14 +62,11 @@ class Clips:
         return quote(Path(os.path.relpath(self._folder / name, self._page.parent)).as_posix())
 
 
-class _Strings:
+class _Strings(dict[str, int]):
     """Each text once; the rest of the page refers to it by its index."""
 
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
-
-    def place(self, text: str) -> int:
-        return self.places.setdefault(text, len(self.places))
+    def __missing__(self, text: str) -> int:
+        return self.setdefault(text, len(self))
 
 
 def transcripts(run: RunFolder, clips: Clips | None) -> dict[str, Any]:
@@ -98,11 +95,14 @@ def transcripts(run: RunFolder, clips: Clips | None) -> dict[str, Any]:
                 continue
             fields = _question(asked.question, strings, clips)
             place = questions.setdefault(fields, len(questions))
-            group = groups.setdefault(_names(given[0]), _group(asked.question, given[0]))
+            first = given[0]
+            names = {"model": first.model, "method": first.method, "task": first.task}
+            new = {**names, "kind": asked.question.kind, "items": {}}
+            group = groups.setdefault((first.model, first.method, first.task), new)
             answers = [_response(one, verdicts.get(one.key, ()), strings) for one in given]
             group["items"].setdefault(place, []).extend(answers)
     return {
-        "texts": list(strings.places),
+        "texts": list(strings),
         "questions": [list(fields) for fields in questions],
         "clips": clips.sources if clips else [],
         "groups": [
@@ -112,26 +112,14 @@ def transcripts(run: RunFolder, clips: Clips | None) -> dict[str, Any]:
     }
 
 
-def _names(response: Response) -> tuple[str, str, str]:
-    return response.model, response.method, response.task
-
-
-def _group(question: Question, response: Response) -> dict[str, Any]:
-    model, method, task = _names(response)
-    return {"model": model, "method": method, "task": task, "kind": question.kind, "items": {}}
-
-
 def _question(question: Question, strings: _Strings, clips: Clips | None) -> tuple[Any, ...]:
-    prompt = None if question.prompt is None else strings.place(question.prompt)
+    prompt = None if question.prompt is None else strings[question.prompt]
     clip = clips.place(question.clip) if clips else None
-    words = [strings.place(text) for text in (question.id, question.text)]
-    return (*words, prompt, strings.place(question.category), clip)
+    words = [strings[text] for text in (question.id, question.text)]
+    return (*words, prompt, strings[question.category], clip)
 
 
 def _response(response: Response, verdicts: Sequence[Verdict], strings: _Strings) -> list[Any]:
-    said = [
-        [strings.place(one.judge), one.outcome, one.score, strings.place(one.reason)]
-        for one in verdicts
-    ]
-    text = strings.place(response.text)
+    said = [[strings[one.judge], one.outcome, one.score, strings[one.reason]] for one in verdicts]
+    text = strings[response.text]
     return [response.seed, response.sample, text, int(response.truncated), said]

@@ -48,8 +48,6 @@ def push(repo: str, *, dataset: Path, space: Path) -> list[str]:
 
     Args:
         repo: USER/NAME, the same for both.
-        dataset: folder of the dataset.
-        space: folder of the static Space.
 
     Returns:
         Addresses of dataset and Space.
@@ -77,20 +75,14 @@ def push(repo: str, *, dataset: Path, space: Path) -> list[str]:
             )
     except HfHubHTTPError as error:
         status = error.response.status_code
-        what, do = _MEANS.get(status, (f"the hub answered with HTTP {status}", "try again later"))
-        raise GreavesError(what, where=f"hub:{repo}", do=do) from None
+        told = _MEANS.get(status, (f"the hub answered with HTTP {status}", "try again later"))
     except HFValidationError:
-        raise GreavesError(
-            "the hub allows no such name", where=f"hub:{repo}", do="choose a plainer one"
-        ) from None
+        told = ("the hub allows no such name", "choose a plainer one")
     except OfflineModeIsEnabled:
-        raise GreavesError(
-            "HF_HUB_OFFLINE forbids to reach the hub", where=f"hub:{repo}", do="unset it"
-        ) from None
+        told = ("HF_HUB_OFFLINE forbids to reach the hub", "unset it")
     except (httpx2.HTTPError, OSError) as error:
-        raise GreavesError(
-            f"the hub cannot be reached ({type(error).__name__})",
-            where=f"hub:{repo}",
-            do="check the network and HF_ENDPOINT, and publish again",
-        ) from None
-    return [str(place) for place in places]
+        what = f"the hub cannot be reached ({type(error).__name__})"
+        told = (what, "check the network and HF_ENDPOINT, and publish again")
+    else:
+        return [str(place) for place in places]
+    raise GreavesError(told[0], where=f"hub:{repo}", do=told[1])

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.submission.manifest import Manifest
+from greaves.leaderboards.submission.contents import Manifest, Submission
 
 _LATEX = str.maketrans({char: f"\\{char}" for char in "&%$#_{}"} | {"\\": "", "~": "", "^": ""})
 
@@ -35,17 +34,9 @@ def caveats(manifest: Manifest) -> list[str]:
             "The checkout held changes that are not in this commit: the commit alone does not "
             "hold the code that ran."
         )
-    foreign = sorted(
-        {
-            data
-            for data in (
-                *(each.data for each in manifest.recipe.benchmarks.values()),
-                *manifest.recipe.alignment_data.values(),
-            )
-            if data.partition("/")[0] != "pocket"
-        }
-    )
-    if foreign:
+    benchmarks = {each.data for each in manifest.recipe.benchmarks.values()}
+    every = sorted(benchmarks.union(manifest.recipe.alignment_data.values()))
+    if foreign := [data for data in every if data.partition("/")[0] != "pocket"]:
         lines.append(
             f"The recipe reads data that are not part of Greaves ({', '.join(foreign)}): put their "
             "folders beside recipe.yaml, or write their paths into it."

@@ -22,7 +22,7 @@ from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.publish import reproduce
 from greaves.leaderboards.show import render, wide
 from greaves.leaderboards.submission.contents import Submission, read_submission
-from greaves.leaderboards.submission.write import write_submission
+from greaves.leaderboards.submission.pack import write_submission
 
 FORMAT = 1
 MARK = "greaves-site.json"
@@ -47,7 +47,6 @@ class Published(NamedTuple):
         submission: what was packed.
         rows: its leaderboard.
         notes: what a reader must be told beside it.
-        authors: for the citation.
     """
 
     folder: str
@@ -64,9 +63,7 @@ def publish_to(folder: Path, run: RunFolder, name: str, authors: Sequence[str]) 
 
     Args:
         folder: a site of ours, an empty folder, or nothing yet.
-        run: a finished run.
         name: what the run is called; its folder and submission get that name.
-        authors: for the citation.
 
     Raises:
         GreavesError: the folder holds something else, or the run cannot be submitted.
@@ -112,13 +109,8 @@ def _write_run(place: Path, run: RunFolder, submission: Submission, authors: Seq
     from greaves.leaderboards.page import write_page  # seconds
 
     manifest, verdicts = submission.manifest, submission.verdicts()
-    rows = submission.table()
-    page = render.markdown(
-        rows, title=reproduce.title(manifest), notes=notes(verdicts), hashes=manifest.hashes
-    )
-    write_text(place / "leaderboard.md", page)
-    write_text(place / "leaderboard.csv", render.as_csv(rows))
-    write_text(place / "leaderboard.json", render.as_json(rows))
+    title, rows = reproduce.title(manifest), submission.table()
+    render.write(place, rows, title=title, notes=notes(verdicts), hashes=manifest.hashes)
     write_text(place / "recipe.yaml", reproduce.recipe(manifest))
     write_text(place / "versions.txt", reproduce.constraints(manifest))
     write_text(place / "CITATION.cff", reproduce.citation_cff(submission, authors))

@@ -15,7 +15,6 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
     """What `sort_verdicts` makes of the run's current verdicts.
 
     Args:
-        run: a run folder.
         judge: only the verdicts of this judge (name or name@version); None for the judges of the
             recipe, which second opinions are not.
 
@@ -41,9 +40,8 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
 
 
 def _no_verdicts(run: RunFolder) -> GreavesError:
-    return GreavesError(
-        "the run has no verdicts yet", where=str(run.path), do="answer and judge first: greaves run"
-    )
+    do = "answer and judge first: greaves run"
+    return GreavesError("the run has no verdicts yet", where=str(run.path), do=do)
 
 
 def chosen_judges(known: Iterable[str], judge: str | None, second: Container[str]) -> set[str]:
@@ -58,11 +56,7 @@ def chosen_judges(known: Iterable[str], judge: str | None, second: Container[str
 
 
 def shown_verdicts(run: RunFolder, judge: str | None = None) -> list[Verdict]:
-    """The run's current verdicts by `chosen_judges`.
-
-    Raises:
-        GreavesError: there are none.
-    """
+    """The run's current verdicts by `chosen_judges`. Raises GreavesError: there are none."""
     found = run.verdicts()
     if not found:
         raise _no_verdicts(run)

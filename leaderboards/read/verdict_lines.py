@@ -53,11 +53,7 @@ _ASKED = msgspec.json.Decoder(_AskedLine)
 
 
 def read_verdicts(path: Path) -> Sequence[AnyVerdict]:
-    """All whole verdicts of a file, in order.
-
-    Raises:
-        StoreError: as `read_lines`.
-    """
+    """All whole verdicts of a file, in order. Raises StoreError: as `read_lines`."""
     data = read_whole_lines(path)
     try:
         found = _VERDICTS.decode_lines(data)

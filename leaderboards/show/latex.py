@@ -34,11 +34,7 @@ _BEYOND_LATIN = re.compile(f"[^\x20-\x7e{_ACCENTED}]")
 
 
 def latex(rows: Sequence[Row], *, title: str = "Leaderboard") -> str:
-    """All tables of the leaderboard, one `table*` each, with caption.
-
-    Args:
-        title: first words of every caption.
-    """
+    """All tables of the leaderboard, one `table*` each, with caption."""
     said = [*wide.marks(rows), *wide.labels(rows)]
     tables = [
         _table(sheet, columns, title=title, legend=wide.legend(rows), said=said)
@@ -59,7 +55,7 @@ def escaped(text: str) -> str:
 def _table(
     sheet: Sheet, columns: Sequence[Column], *, title: str, legend: str, said: Sequence[str]
 ) -> str:
-    lines = [line for line in sheet.lines if any(column in line.rows for column in columns)]
+    lines = [line for line in sheet.lines if line.has(columns)]
     judges = dict.fromkeys(
         line.rows[column].judge for line in lines for column in columns if column in line.rows
     )
@@ -69,7 +65,7 @@ def _table(
     for _, group in itertools.groupby(lines, key=lambda line: line.model):
         body.append("\\midrule")
         for line in group:
-            cells = [line.rows.get(column) for column in columns]
+            cells = line.cells(columns)
             names = [escaped(line.model), escaped(line.method)]
             body.append(" & ".join([*names, *map(_value, cells)]) + r" \\")
             body.append(" & ".join(["", "", *map(_interval, cells)]) + r" \\")
@@ -97,14 +93,11 @@ def _title(column: Column) -> str:
     return rf"\begin{{tabular}}[b]{{@{{}}r@{{}}}}{lines}\end{{tabular}}"
 
 
-def _value(row: Row | None) -> str:
-    if row is None:
-        return wide.NOTHING
-    number = wide.number(row).replace("-", "$-$")
-    number = rf"\textbf{{{number}}}" if wide.is_best(row) else number
-    return number + (_DAGGER if wide.is_like_best(row) else "")
+def _value(cell: wide.Cell) -> str:
+    number = cell.number if cell.number == wide.NOTHING else cell.number.replace("-", "$-$")
+    return (rf"\textbf{{{number}}}" if cell.best else number) + (_DAGGER if cell.mark else "")
 
 
-def _interval(row: Row | None) -> str:
-    text = wide.interval(row).replace("-", "$-$") if row else ""
+def _interval(cell: wide.Cell) -> str:
+    text = cell.interval.replace("-", "$-$")
     return rf"{{\scriptsize {text}}}" if text else ""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from greaves.base.store import write_text
 from greaves.base.text import csv_text
 from greaves.base.text import printable as printable
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.board.standing import AgainstBest
+from greaves.leaderboards.board.table import AgainstBest
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.show import wide
+
+NAMES = ("Model", "Method")
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 
@@ -27,7 +31,6 @@ def markdown(
     """A Markdown page: the wide table, what it rests on, notes, and what was run.
 
     Args:
-        title: heading of the page.
         notes: lines a reader must be told (see `greaves.leaderboards.board.notes`).
         hashes: what was run -> its hash.
     """
@@ -43,6 +46,20 @@ def markdown(
         run = [f"{name}: {value}" for name, value in hashes.items()]
         parts += ["## What was run", _bullets(run)]
     return "\n\n".join(parts) + "\n"
+
+
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    notes: Sequence[str],
+    hashes: Mapping[str, str],
+) -> None:
+    """Write leaderboard.md, .csv and .json."""
+    page = markdown(rows, title=title, notes=notes, hashes=hashes)
+    for kind, text in (("md", page), ("csv", as_csv(rows)), ("json", as_json(rows))):
+        write_text(folder / f"leaderboard.{kind}", text)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -74,15 +91,20 @@ def escaped(text: str) -> str:
     return literal.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def table(names: Sequence[str], columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; a line has strings under `names`, then cells, which are not escaped if they
+    are strings."""
+    ruler = [*("---" for _ in names), *("---:" for _ in columns)]
+    body = [[*map(escaped, line[: len(names)]), *map(_cell, line[len(names) :])] for line in lines]
+    every = [[*names, *map(escaped, columns)], ruler, *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in every)
+
+
 def _table(sheet: wide.Sheet, columns: Sequence[wide.Column]) -> str:
-    return _lines(
-        [column.title for column in columns],
-        {
-            (line.model, line.method): [_cell(line.rows.get(column)) for column in columns]
-            for line in sheet.lines
-            if any(column in line.rows for column in columns)
-        },
-    )
+    lines = [
+        (line.model, line.method, *line.cells(columns)) for line in sheet.lines if line.has(columns)
+    ]
+    return table(NAMES, [column.title for column in columns], lines)
 
 
 def _further(sheet: wide.Sheet) -> list[str]:
@@ -93,30 +115,24 @@ def _further(sheet: wide.Sheet) -> list[str]:
         *(f"Rank by {column.title}" for column in columns),
         *(column.title.replace("ASR", "ASR-any") for column in asr),
     ]
-    body = {
-        (line.model, line.method): [
+    lines = [
+        (
+            *(line.model, line.method),
             *(wide.rank(line.rows.get(column)) for column in columns),
             *(wide.any_rate(line.rows.get(column)) for column in asr),
-        ]
+        )
         for line in sheet.lines
-        if any(column in line.rows for column in (*columns, *asr))
-    }
-    return [escaped(wide.FURTHER), _lines(titles, body)] if titles else []
+        if line.has((*columns, *asr))
+    ]
+    return [escaped(wide.FURTHER), table(NAMES, titles, lines)] if titles else []
 
 
-def _lines(titles: Sequence[str], body: Mapping[tuple[str, str], Sequence[str]]) -> str:
-    head = ["Model", "Method", *map(escaped, titles)]
-    ruler = ["---", "---", *("---:" for _ in titles)]
-    cells = [[*map(escaped, names), *found] for names, found in body.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ruler, *cells))
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return wide.NOTHING
-    number = f"**{wide.number(row)}**" if wide.is_best(row) else wide.number(row)
-    mark = wide.LIKE_BEST if wide.is_like_best(row) else ""
-    return f"{number}{mark} {wide.interval(row)}".strip()
+def _cell(cell: wide.Cell | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    number = f"**{cell.number}**" if cell.best else cell.number
+    interval = cell.interval.replace("~", r"\~")  # two of them would strike out what is between
+    return f"{number}{cell.mark} {interval}".strip()
 
 
 def _bullets(lines: Sequence[str]) -> str:

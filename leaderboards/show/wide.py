@@ -49,12 +49,37 @@ class Column(NamedTuple):
     title: str
 
 
+class Cell(NamedTuple):
+    """What is printed of one number.
+
+    Attributes:
+        number: as it is printed.
+        mark: `LIKE_BEST` if the number does not lead, but the data cannot tell it from the one that
+            does.
+        interval: empty if there is none.
+        best: whether it leads its column.
+    """
+
+    number: str
+    mark: str = ""
+    interval: str = ""
+    best: bool = False
+
+
 class Line(NamedTuple):
     """One line: a method on a model; `rows` may lack columns."""
 
     model: str
     method: str
     rows: Mapping[Column, Row]
+
+    def cells(self, columns: Iterable[Column]) -> list[Cell]:
+        """What is printed of the line in some columns."""
+        return [cell(self.rows.get(column)) for column in columns]
+
+    def has(self, columns: Iterable[Column]) -> bool:
+        """Whether it has a row in any of them."""
+        return any(column in self.rows for column in columns)
 
 
 @dataclass(frozen=True)
@@ -87,9 +112,14 @@ def sheets(rows: Sequence[Row]) -> list[Sheet]:
     return [_sheet([row for row in rows if row.judge in names]) for names, _ in together]
 
 
-def number(row: Row) -> str:
-    """The value as it is printed: one decimal, two for HS."""
-    return NOTHING if row.value is None else metric_of(row.metric).printed(row.value)
+def cell(row: Row | None) -> Cell:
+    """What is printed of a row: one decimal, two for HS."""
+    if row is None:
+        return Cell(NOTHING)
+    best = row.rank == 1  # a row that is alone leads nothing
+    alike = row.distinguishable_from_best is False and not best
+    number = NOTHING if row.value is None else metric_of(row.metric).printed(row.value)
+    return Cell(number, LIKE_BEST if alike else "", interval(row), best)
 
 
 def interval(row: Row) -> str:
@@ -98,16 +128,6 @@ def interval(row: Row) -> str:
         return ""
     low, high = map(metric_of(row.metric).printed, (row.low, row.high))
     return f"[{low}, {high}]"
-
-
-def is_best(row: Row) -> bool:
-    """Whether the row leads its column; a row that is alone leads nothing."""
-    return row.rank == 1
-
-
-def is_like_best(row: Row) -> bool:
-    """Whether the row does not lead, but the data cannot tell it from the one that does."""
-    return row.distinguishable_from_best is False and not is_best(row)
 
 
 def marks(rows: Iterable[Row]) -> list[str]:

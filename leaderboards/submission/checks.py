@@ -12,9 +12,8 @@ from greaves.base.machine import GitState, git_state, source_hash
 from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.read.slices import VANILLA
 from greaves.leaderboards.show import render
-from greaves.leaderboards.submission import cell_checks, task_checks
-from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.submission.manifest import Manifest
+from greaves.leaderboards.submission import record_checks
+from greaves.leaderboards.submission.contents import Manifest, Submission
 from greaves.recipe.schema import MethodSpec
 
 _NEAR = 2e-4  # floats are written with 4 decimals
@@ -29,12 +28,12 @@ def problems(submission: Submission) -> list[str]:
         *submission.broken,
         *_manifest(submission),
         *code(manifest.git, manifest.source_hash, manifest.versions),
-        *task_checks.problems(submission),
+        *record_checks.task_problems(submission),
     ]
-    judges = task_checks.judges_of(submission)
-    rules = task_checks.installed_rule_judges(judges)
+    judges = record_checks.judges_of(submission)
+    rules = record_checks.installed_rule_judges(judges)
     for cell in submission.cells:
-        found += cell_checks.problems(cell, submission, judges, rules)
+        found += record_checks.cell_problems(cell, submission, judges, rules)
     return [*found, *_rows(submission)]
 
 

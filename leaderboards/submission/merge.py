@@ -8,7 +8,7 @@ basis a column, and what does not fit goes to a table of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.net import nsi_tasks
 from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.contents import Submission
-from greaves.leaderboards.submission.task_checks import asked
+from greaves.leaderboards.submission.record_checks import asked
 
 
 @dataclass(frozen=True)
@@ -78,23 +78,16 @@ def merge(submissions: Sequence[Submission]) -> Board:
 def markdown(board: Board) -> str:
     """A page with one section a table; every line names its submission."""
     pages = []
-    tables = sorted({entry.table for entry in board.entries})
-    for table in tables:
-        rows = [
-            entry.row.model_copy(update={"method": f"{entry.row.method} ({entry.submission})"})
-            for entry in board.entries
-            if entry.table == table
-        ]
-        last = table == tables[-1]
+    tables: dict[int, list[Row]] = {}
+    for entry in board.entries:
+        name = {"method": f"{entry.row.method} ({entry.submission})"}
+        tables.setdefault(entry.table, []).append(entry.row.model_copy(update=name))
+    for table, rows in sorted(tables.items()):
         title = "Merged leaderboard" if len(tables) == 1 else f"Merged leaderboard, table {table}"
-        pages.append(
-            render.markdown(
-                rows,
-                title=title,
-                notes=board.notes if last else (),
-                hashes=board.hashes if last else None,
-            )
+        end: dict[str, Any] = (
+            {"notes": board.notes, "hashes": board.hashes} if table == max(tables) else {}
         )
+        pages.append(render.markdown(rows, title=title, **end))
     return "\n".join(pages)
 
 
@@ -144,12 +137,11 @@ def _place(row: Row) -> tuple[str, str, str | None]:
 
 def _bases(submission: Submission, rows: Sequence[Row]) -> dict[tuple[str, str, str | None], str]:
     """(judge, metric, task) -> basis."""
-    tasks_of = {
-        judge: task_keys(row for row in rows if row.judge == judge)
-        for judge in {row.judge for row in rows}
-    }
+    judges = {row.judge for row in rows}
+    tasks_of = {name: task_keys(row for row in rows if row.judge == name) for name in judges}
     facts = {name: _task(submission, name) for name in submission.manifest.tasks}
-    stresses = {spec.shown: spec.stress for spec in submission.manifest.recipe.methods}
+    under = [dict(spec.stress) for spec in submission.manifest.recipe.methods if spec.stress]
+    stresses = sorted({content_hash(stress) for stress in under})
     found = {}
     for row in rows:
         harmful, benign = nsi_tasks(tasks_of[row.judge])
@@ -160,14 +152,9 @@ def _bases(submission: Submission, rows: Sequence[Row]) -> dict[tuple[str, str, 
         measured: dict[str, Any] = {name: facts[name] for name in names if name}
         basis: dict[str, Any] = {"judge": row.judge, "tasks": measured}
         if metric.stressed:
-            basis["stresses"] = _distinct(stresses.values())
+            basis["stresses"] = stresses
         found[_place(row)] = content_hash(basis)[:12]
     return found
-
-
-def _distinct(stresses: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The different stresses that a recipe's methods were put under."""
-    return sorted({content_hash(dict(stress)) for stress in stresses if stress})
 
 
 def _task(submission: Submission, name: str) -> dict[str, Any]:

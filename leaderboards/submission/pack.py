@@ -1,10 +1,11 @@
-"""A finished run folder as the bytes of a submission."""
+"""Packs a finished run, checks the file that was packed, and only then gives it its name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,21 +14,71 @@ from greaves.base.errors import GreavesError, RegistryError
 from greaves.base.machine import Machine
 from greaves.base.records import Verdict
 from greaves.base.run_folder import AskedQuestion, CellFolder, RunFolder
-from greaves.base.store import as_lines
+from greaves.base.store import as_lines, replacing
 from greaves.data.speech.clips import clip_hash
 from greaves.data.task import TASKS
 from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.show import render
 from greaves.leaderboards.submission.archive import zipped
-from greaves.leaderboards.submission.manifest import (
+from greaves.leaderboards.submission.checks import problems
+from greaves.leaderboards.submission.contents import (
     FORMAT,
+    NAME,
     Manifest,
+    Submission,
     SubmittedQuestion,
     TaskFacts,
+    read_submission,
     slug,
 )
-from greaves.leaderboards.submission.paths import without_folders
 from greaves.recipe.schema import Recipe
+
+_FOLDERS = re.compile(r"(?:\bfile:/)?(?<![\w:/.~-])/(?:[^\s/'\"]+/)+")
+"""The folders of an absolute path inside a sentence; not those of an address (https://...)."""
+
+
+class RefusedError(GreavesError):
+    """A submission that does not hold.
+
+    Args:
+        where: the file, or the run that was packed.
+        problems: what does not match, one line each.
+    """
+
+    def __init__(self, where: Path, problems: list[str]) -> None:
+        super().__init__(f"{len(problems)} things do not match", where=str(where))
+        self.place, self.problems = where, problems
+
+
+def refuse_broken(where: Path, submission: Submission) -> None:
+    """Raises RefusedError if anything in the submission does not match."""
+    if found := problems(submission):
+        raise RefusedError(where, found)
+
+
+def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
+    """Write the submission of a finished run.
+
+    Raises:
+        GreavesError: the run is not finished, `name` cannot be a submission's, or the file cannot
+            be written.
+        RefusedError: what was packed does not hold.
+    """
+    if not re.fullmatch(NAME, name):
+        raise GreavesError(
+            f"{name!r} cannot name a submission",
+            where="--name",
+            do='use letters, digits, ".", "_" and "-", 64 at most',
+        )
+    data = pack(run, name)
+    try:
+        with replacing(target) as part:
+            part.write_bytes(data)
+            submission = read_submission(part)
+            refuse_broken(run.path, submission)
+    except OSError as error:
+        raise GreavesError(f"cannot be written ({error.strerror})", where=str(target)) from None
+    return submission
 
 
 def pack(run: RunFolder, name: str) -> bytes:
@@ -38,7 +89,6 @@ def pack(run: RunFolder, name: str) -> bytes:
 
     Args:
         run: every cell of it has answered and judged all questions.
-        name: of the submission.
 
     Raises:
         GreavesError: a cell has not started, the recipe is of another version, a clip is gone, or
@@ -54,20 +104,17 @@ def pack(run: RunFolder, name: str) -> bytes:
         )
     try:
         recipe = Recipe.model_validate(without_folders(facts["recipe"]))
-        machine = Machine.model_validate(facts["machine"])
         manifest = Manifest(
             format=FORMAT,
             name=name,
             label=facts["label"],
             recipe=recipe,
             recipe_hash=facts["recipe_hash"],
-            cells=tuple(tuple(cell) for cell in facts["cells"]),
+            cells=facts["cells"],
             tasks={task: _task_facts(task) for task in recipe.tasks},
             versions=facts["versions"],
             hashes=run.facts().hashes,
-            hardware=machine.hardware,
-            git=machine.git,
-            source_hash=machine.source_hash,
+            **dict(Machine.model_validate(facts["machine"])),
             files={},
         )
     except (ValidationError, KeyError):
@@ -126,3 +173,23 @@ def _submitted(asked: AskedQuestion) -> SubmittedQuestion:
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def without_folders(value: Any) -> Any:
+    """Plain data with every absolute path in its texts cut to the last name.
+
+    Example:
+        >>> without_folders({"data": "/home/me/aiah", "model": "Qwen/Qwen2-Audio"})
+        {'data': 'aiah', 'model': 'Qwen/Qwen2-Audio'}
+    """
+    if isinstance(value, dict):
+        return {without_folders(name): without_folders(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [without_folders(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("~") or PurePosixPath(value).is_absolute():
+        return PurePosixPath(value).name
+    if PureWindowsPath(value).is_absolute():
+        return PureWindowsPath(value).name
+    return _FOLDERS.sub("", value)

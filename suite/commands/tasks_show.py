@@ -18,12 +18,9 @@ from greaves.data.folders import data_folder
 from greaves.data.imports.clip_facts import clip_facts
 from greaves.data.imports.provenance import changes, data_label
 from greaves.data.task import TASKS, Task
+from greaves.leaderboards.estimate.metric import PERCENT, Level, levels_of
+from greaves.leaderboards.read.slices import TaskKey
 
-METRICS = {
-    "harmful": "ASR in %, lower is better",
-    "benign": "ORR in %, lower is better",
-    "chat": "score from 1 to 10, higher is better",
-}
 MODES = {
     "audio-text": "a clip and a text",
     "text-only": "a text, no clip",
@@ -43,9 +40,9 @@ def show(
     """Show what a task asks, its licence and citation; with --data, what is in a data folder."""
     task = TASKS.get(name)()
     facts = about(task)
+    found: dict[str, Any] = {}
     if data is None:
         facts["example"] = _embedded_example(task)
-        found: dict[str, Any] = {}
     else:
         folder = data_folder(data, task.benchmark, Path.cwd())
         questions = task.questions(folder)
@@ -69,19 +66,20 @@ def about(task: Task) -> dict[str, str]:
         "version": task.version,
         "kind": task.kind,
         "mode": f"{task.mode}: {MODES[task.mode]}",
-        "metric": METRICS[task.kind],
+        "metric": "; ".join(map(_told, levels_of(TaskKey(task.kind, task.mode, task.name)))),
         "benchmark": task.benchmark,
         **{name: getattr(task, name) or "not stated" for name in STATED},
     }
 
 
+def _told(level: Level) -> str:
+    low, high = level.bounds
+    span = "in %" if level.unit == PERCENT else f"from {low:g} to {high:g}"
+    return f"{level.title} {span}, {level.better} is better"
+
+
 def contents(task: Task, folder: Path, questions: list[Question]) -> dict[str, Any]:
     """What a data folder holds for a task.
-
-    Args:
-        task: the task.
-        folder: its data folder.
-        questions: what the task reads from it.
 
     Returns:
         Counts, by category too; hours of different clips; what is left out and which clips would
@@ -103,7 +101,7 @@ def contents(task: Task, folder: Path, questions: list[Question]) -> dict[str, A
 
 
 def _embedded_example(task: Task) -> str:
-    """The first question that ships with the package; data of one's own may be no sight."""
+    """The first question that ships with the package; data of one's own may not be for all eyes."""
     try:
         folder = data_folder("pocket", task.benchmark, Path.cwd())
         return _example(task.questions(folder)[0])

@@ -24,8 +24,7 @@ from greaves.base.conversation import Conversation
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
-from greaves.leaderboards.submission.contents import read_submission
-from greaves.leaderboards.submission.manifest import Manifest
+from greaves.leaderboards.submission.contents import Manifest, read_submission
 from greaves.leaderboards.submission.merge import merge
 from greaves.recipe.reading import read_plan
 from greaves.run.runner import run

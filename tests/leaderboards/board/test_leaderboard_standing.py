@@ -9,12 +9,10 @@ import pytest
 from made_verdicts import judged
 
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.board.standing import AgainstBest, detectable_differences
-from greaves.leaderboards.board.table import board
+from greaves.leaderboards.board.table import AgainstBest, board, detectable_differences
 from greaves.leaderboards.estimate.contrasts import contrasts
 from greaves.leaderboards.estimate.metric import metric_of
-from greaves.leaderboards.estimate.paired import Part
-from greaves.leaderboards.estimate.permutation import detectable, holm, sign_flip_p, standard_error
+from greaves.leaderboards.estimate.paired import Part, detectable, holm, sign_flip_p, standard_error
 
 HARMFUL = "aiah-audio-text"
 

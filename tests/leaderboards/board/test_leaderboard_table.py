@@ -15,6 +15,7 @@ from greaves.base.records import Verdict
 from greaves.leaderboards.board.notes import gaps, notes
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.table import leaderboard
+from greaves.leaderboards.read.slices import sort_verdicts
 
 HARMFUL = "aiah-audio-text"
 
@@ -91,8 +92,8 @@ def test_nsi_leaves_out_questions_that_one_side_lacks_and_says_so() -> None:
     row = pick(leaderboard(shorter), "nsi")
     assert row.value == pytest.approx(100 * 2 / 3 - 50)
     assert row.n_questions == 5
-    assert gaps(verdicts) == []
-    assert gaps(shorter) == [
+    assert gaps(sort_verdicts(verdicts)) == []
+    assert gaps(sort_verdicts(shorter)) == [
         "qwen2-audio, vanilla, seed 0, aiah-audio-text: "
         "3 of 4 questions scored by rules@1 (missing: q4)"
     ]
@@ -136,12 +137,14 @@ def test_average_needs_every_mode_that_vanilla_has() -> None:
     rows = leaderboard(verdicts)
     assert pick(rows, "nsi").mode == "audio-text"
     assert not [row for row in rows if row.metric == "avg_nsi"]
-    assert any("rrs, seed 0, aiah-text-only: 0 of 1" in line for line in gaps(verdicts))
+    assert any(
+        "rrs, seed 0, aiah-text-only: 0 of 1" in line for line in gaps(sort_verdicts(verdicts))
+    )
 
 
 def test_modes_that_a_model_does_not_have_are_no_gap() -> None:
     other = judged("aiah-text-only", {"q1": "hh"}, model="qwen-audio")
-    assert gaps([*pair_of_methods(), *other]) == []
+    assert gaps(sort_verdicts([*pair_of_methods(), *other])) == []
 
 
 def test_one_harmful_task_a_mode_enters_nsi() -> None:

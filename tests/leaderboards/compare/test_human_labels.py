@@ -18,8 +18,7 @@ from greaves.base.records import Response
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.commands.agreement import agreement as command
 from greaves.leaderboards.compare.agreement import agreements, krippendorff_alpha
-from greaves.leaderboards.compare.human_labels import read_labels
-from greaves.leaderboards.compare.label_sheet import draw
+from greaves.leaderboards.compare.human_labels import draw, read_labels
 
 app = typer.Typer()
 app.command()(command)

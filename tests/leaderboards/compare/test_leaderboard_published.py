@@ -7,8 +7,7 @@ from made_verdicts import judged, run_of
 
 from greaves.base.errors import GreavesError
 from greaves.leaderboards.board.table import leaderboard
-from greaves.leaderboards.compare.beside import OURS, PAPER, Kept, beside, printed, sarsteer
-from greaves.leaderboards.compare.beside_view import markdown
+from greaves.leaderboards.compare.beside import OURS, PAPER, Kept, beside, cell, markdown, sarsteer
 from greaves.leaderboards.compare.papers import (
     SOURCES,
     Column,
@@ -114,7 +113,7 @@ def test_released_models_stand_in_a_table_of_their_own() -> None:
     (table,) = beside([], [], names=["aiah"])
     line = next(line for line in table.lines if line.model == "gemini-1.5-pro")
     figure = line.cells[Column("asr", "text-only")]
-    assert printed(figure) == "0.11 ~[0.0, 0.8]"
+    assert cell(figure) == ("0.11", "", "~[0.0, 0.8]", False)
     assert len(table.lines) == 7
 
 
@@ -136,7 +135,7 @@ def test_ours_follows_the_papers_line_of_the_same_model_and_method() -> None:
     last = names.index(("mine", OURS))  # no line of the paper's: after the model's last
     assert table.lines[last + 1].model == "qwen2.5-omni"
     ours = table.lines[names.index(("rrs", OURS))].cells
-    assert printed(ours[Column("asr", "audio-text")]).startswith("10.0 [")
+    assert cell(ours[Column("asr", "audio-text")]).number == "10.0"
 
 
 def test_feature_selection_shows_rrs_cells_by_the_share_they_keep() -> None:

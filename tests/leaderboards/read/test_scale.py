@@ -19,8 +19,8 @@ from greaves.base.records import Verdict
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.notes import notes, notes_on
 from greaves.leaderboards.board.table import board, board_of
-from greaves.leaderboards.estimate.permutation import ByMethod, sign_flip_p
-from greaves.leaderboards.estimate.resampling import bca, mean_over_modes
+from greaves.leaderboards.estimate.paired import ByMethod, sign_flip_p
+from greaves.leaderboards.estimate.statistics import bca, mean_over_modes
 from greaves.leaderboards.read.run_slices import slices_of
 from greaves.leaderboards.read.slices import Slice, sort_verdicts
 

@@ -10,7 +10,7 @@ import pytest
 
 from greaves.base import machine
 from greaves.base.machine import GitState
-from greaves.leaderboards.submission.paths import without_folders
+from greaves.leaderboards.submission.pack import without_folders
 
 
 def test_git_state_is_that_of_the_checkout_which_tracks_the_file(tmp_path: Path) -> None:
