@@ -28,12 +28,7 @@ from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune, schedule
 from greaves.align.training.objective import Example
 from greaves.align.training.processes import rank
-from greaves.align.training.supervised import (
-    CROSS_ENTROPY,
-    continuation,
-    response_ids,
-    response_of,
-)
+from greaves.align.training.supervised import CROSS_ENTROPY, continuation, response_ids, response_of
 from greaves.base.conversation import Conversation
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
