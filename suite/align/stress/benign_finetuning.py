@@ -89,12 +89,6 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         reference: AlignmentData,
         context: RunContext,
     ) -> Defence:
-        """Choose the questions, merge what was trained, fine-tune; see the module's docstring.
-
-        Raises:
-            DataError: there are no benign questions with responses, or no harmful reference.
-            ModelError: the model is a black box, or an encoder cannot be loaded.
-        """
         selection = select(model, data.benign, reference.harmful, defence, self.config, context)
         weights, at_inference = _parts(defence)
         with ExitStack() as merged:
@@ -132,3 +126,7 @@ def _parts(defence: Defence) -> tuple[list[Part], list[Part]]:
         else:
             at_inference.append(part)
     return weights, at_inference
+
+
+STRESSES: dict[str, type[Stress[Any]]] = {"benign-finetuning": BenignFineTuning}
+"""Name -> stress: all there are."""
