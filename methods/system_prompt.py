@@ -18,8 +18,8 @@ from greaves.align.method import (
     RunContext,
     register_method,
 )
+from greaves.align.part import TextPart
 from greaves.align.parts.system_prompt import SystemPrompt
-from greaves.align.text_part import TextPart
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 

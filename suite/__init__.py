@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from greaves.align.method import Requirements as Requirements
     from greaves.align.method import register_method as register_method
     from greaves.align.part import Part as Part
-    from greaves.align.part import register_part as register_part
     from greaves.api.aligning import align as align
     from greaves.api.evaluating import evaluate as evaluate
     from greaves.api.loading import load_data as load_data
@@ -72,7 +71,6 @@ _WHERE = {
     "register_method": "align.method",
     "register_metric": "leaderboards.estimate.metric",
     "register_model": "models.contract",
-    "register_part": "align.part",
     "register_task": "data.task",
 }
 """Name -> module that has it."""

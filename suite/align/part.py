@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
+from greaves.base.records import content_hash
 from greaves.base.registry import Registry, registry
+from greaves.base.store import write_json
+from greaves.base.text import whole
 from greaves.models.contract import LALM
 from greaves.models.points import INSIDE, AskAgain, Inside, Point, Wave
 from greaves.models.wrapped import WrappedLALM, clips_changed
@@ -103,7 +108,6 @@ class Part(ABC):
 
 
 PARTS: Registry[type[Part]] = registry("part")
-register_part = PARTS.register
 
 
 def check_points(
@@ -127,3 +131,24 @@ def find_part(kind: str) -> type[Part]:
         for point in importlib.metadata.entry_points(group="greaves.methods"):
             PARTS.try_to_load(point)
     return PARTS.get(kind)
+
+
+@dataclass(frozen=True)
+class TextPart(Part):
+    """A text that stands in every conversation; a subclass says where."""
+
+    points = frozenset[Point]({"conversation"})
+    text: str
+
+    def content_hash(self) -> str:
+        return content_hash({self.kind: self.text})
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "prompt.json", {"text": self.text})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        text = json.loads((folder / "prompt.json").read_text(encoding="utf-8"))["text"]
+        if not isinstance(text, str) or whole(text) != text:
+            raise TypeError("not a text that a tokenizer takes")
+        return cls(text)

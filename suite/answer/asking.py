@@ -167,16 +167,7 @@ def _ask_from(
     batch = _batch(samples, start, questions)
     groups = [list(own) for _, own in itertools.groupby(batch, _name)]
     began = time.monotonic()
-    answers: Sequence[Sequence[Generated | None]]
-    unanswered: Unanswered | None = None
-    try:
-        answers = model.respond(
-            [conversation_of(own[0].question) for own in groups],
-            groups[0][0].sampling,
-            [[sample.seed for sample in own] for own in groups],
-        )
-    except Unanswered as error:
-        answers, unanswered = error.answers, error
+    answers, unanswered = _respond(model, groups)
     seconds = time.monotonic() - began
     came = [
         (sample, generated)
@@ -185,16 +176,32 @@ def _ask_from(
         if generated is not None
     ]
     share = round(seconds / len(came), 6) if came else 0.0
-    costs = (
-        Cost(
-            seconds=share,
-            prompt_tokens=generated.prompt_tokens,
-            new_tokens=generated.new_tokens,
-            calls=generated.calls,
+    said = [(sample, generated, _cost(generated, share)) for sample, generated in came]
+    return batch, said, unanswered
+
+
+def _respond(
+    model: LALM, groups: Sequence[Sequence[Sample]]
+) -> tuple[Sequence[Sequence[Generated | None]], Unanswered | None]:
+    """[questions][samples] what came; None for a sample that could not be had, and why."""
+    try:
+        answers = model.respond(
+            [conversation_of(own[0].question) for own in groups],
+            groups[0][0].sampling,
+            [[sample.seed for sample in own] for own in groups],
         )
-        for _, generated in came
+    except Unanswered as error:
+        return error.answers, error
+    return answers, None
+
+
+def _cost(generated: Generated, seconds: float) -> Cost:
+    return Cost(
+        seconds=seconds,
+        prompt_tokens=generated.prompt_tokens,
+        new_tokens=generated.new_tokens,
+        calls=generated.calls,
     )
-    return batch, [(*one, cost) for one, cost in zip(came, costs, strict=True)], unanswered
 
 
 def _batch(samples: Sequence[Sample], start: int, questions: int) -> list[Sample]:

@@ -7,15 +7,14 @@ and pillow. None of that is used here, so tokenizer and feature extractor are pu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
-
-from greaves.models.loading import pretrained
 
 Heard = tuple[dict[str, Tensor], list[int]]
 """What the network takes of some waveforms, and the number of audio tokens of each."""
@@ -24,48 +23,27 @@ Hear = Callable[[Any, Sequence[Any]], Heard]
 """(feature extractor, waveforms) -> see `Heard`."""
 
 
+@dataclass
 class AudioTextProcessor:
     """Turns chat text and waveforms into what a network takes.
 
-    Args:
-        tokenizer: of transformers.
-        feature_extractor: of transformers.
+    Attributes:
+        tokenizer, feature_extractor: of transformers.
         chat_template: Jinja text; None where the family writes its prompts by itself.
         audio_token: stands for a clip in chat text, and is repeated once an audio token.
         hear: how the family listens.
     """
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        feature_extractor: Any,
-        chat_template: str | None,
-        audio_token: str,
-        hear: Hear,
-    ) -> None:
-        self.tokenizer, self.feature_extractor = tokenizer, feature_extractor
-        self.chat_template, self.audio_token, self.hear = chat_template, audio_token, hear
+    tokenizer: Any
+    feature_extractor: Any
+    chat_template: str | None
+    audio_token: str
+    hear: Hear
 
-    @classmethod
-    def read(cls, folder: Path, extractor: Any, audio_token: str, hear: Hear) -> AudioTextProcessor:
-        """Read a checkpoint folder's tokenizer, chat template and feature extractor.
-
-        Args:
-            folder: the checkpoint.
-            extractor: class of its feature extractor.
-            audio_token, hear: see the class.
-        """
-        tokenizer = pretrained(AutoTokenizer, folder)
-        return cls(
-            tokenizer, pretrained(extractor, folder), read_template(folder), audio_token, hear
-        )
-
-    def apply_chat_template(self, turns: list[dict[str, Any]], **options: Any) -> str:
-        """See `apply_chat_template` of any tokenizer."""
-        text: str = self.tokenizer.apply_chat_template(
-            turns, chat_template=self.chat_template, **options
-        )
-        return text
+    def apply_chat_template(self, turns: list[dict[str, Any]], **options: Any) -> Any:
+        """As any tokenizer does."""
+        given = {"chat_template": self.chat_template, **options}
+        return self.tokenizer.apply_chat_template(turns, **given)
 
     def __call__(
         self, text: Sequence[str], audio: Sequence[Any] = (), **_options: Any
@@ -77,14 +55,24 @@ class AudioTextProcessor:
             audio: a waveform for each audio token in them, in order.
         """
         inputs, counts = self.hear(self.feature_extractor, audio) if len(audio) else ({}, [])
-        left = iter(counts)
-        texts = []
-        for one in text:
-            head, *tails = one.split(self.audio_token)
-            texts.append(head + "".join(self.audio_token * next(left) + tail for tail in tails))
-        encoded = self.tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
-        return {"input_ids": ids, "attention_mask": mask, **inputs}
+        return {**expanded(self.tokenizer, text, self.audio_token, counts), **inputs}
+
+
+def expanded(
+    tokenizer: Any, texts: Sequence[str], audio_token: str, counts: Sequence[int]
+) -> dict[str, Tensor]:
+    """Chat texts as padded `input_ids` and `attention_mask`, audio tokens repeated.
+
+    Args:
+        tokenizer: of transformers.
+        texts: [batch] chat texts.
+        audio_token: stands for a clip in them.
+        counts: audio tokens of each clip, in order.
+    """
+    left = iter(counts)
+    longer = [re.sub(re.escape(audio_token), lambda m: m[0] * next(left), one) for one in texts]
+    encoded = tokenizer(longer, add_special_tokens=False, padding=True, return_tensors="pt")
+    return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
 def read_template(folder: Path) -> str | None:

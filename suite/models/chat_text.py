@@ -8,44 +8,37 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 
 
-def chat_turns(conversation: Conversation) -> list[dict[str, Any]]:
-    """System turn (where there is one) and user turn, the clip before the text."""
+def chat_turns(conversation: Conversation, clip: str | None = None) -> list[dict[str, Any]]:
+    """System turn (where there is one) and user turn, the clip before the text.
+
+    Args:
+        conversation: one turn.
+        clip: the audio token, for templates that take text only; None for those that take parts.
+    """
+    turns: list[dict[str, Any]] = []
+    if conversation.system is not None:
+        turns.append({"role": "system", "content": conversation.system})
+    if clip is not None:
+        heard = "" if conversation.clip is None else clip
+        return [*turns, {"role": "user", "content": heard + (conversation.text or "")}]
     content: list[dict[str, str]] = []
     if conversation.clip is not None:
         content.append({"type": "audio", "audio_url": conversation.clip})
     if conversation.text is not None:
         content.append({"type": "text", "text": conversation.text})
-    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if conversation.system is not None:
-        turns.insert(0, {"role": "system", "content": conversation.system})
-    return turns
+    return [*turns, {"role": "user", "content": content}]
 
 
-def plain_turns(conversation: Conversation, clip: str) -> list[dict[str, Any]]:
-    """The same for templates that take text only: `clip`, the audio token, in front of it."""
-    heard = "" if conversation.clip is None else clip
-    turns = [{"role": "user", "content": heard + (conversation.text or "")}]
-    if conversation.system is not None:
-        turns.insert(0, {"role": "system", "content": conversation.system})
-    return turns
+def split_system(text: str, marks: tuple[str, str] | None) -> tuple[str | None, str]:
+    """The system turn at the head of chat text, None where there is none, and what follows it.
 
-
-def without_default_system(text: str, opening: str, closing: str) -> str:
-    """Chat text without the system turn at its head, which the template put in by itself.
-
-    Several templates do, with a sentence of their makers or today's date: a condition that nobody
-    chose, and one that changes overnight.
+    Several templates put one in by themselves, with a sentence of their makers or today's date: a
+    condition that nobody chose, and one that changes overnight.
     """
-    if not text.startswith(opening):
-        return text
-    return text[text.index(closing, len(opening)) + len(closing) :]
-
-
-def default_system(text: str, opening: str, closing: str) -> str | None:
-    """What the system turn at the head of chat text says; None where there is no such turn."""
-    if not text.startswith(opening):
-        return None
-    return text[len(opening) : text.index(closing, len(opening))]
+    if marks is None or not text.startswith(marks[0]):
+        return None, text
+    start, end = len(marks[0]), text.index(marks[1], len(marks[0]))
+    return text[start:end], text[end + len(marks[1]) :]
 
 
 NONE, TEMPLATE = "none", "template"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from greaves.base.store import write_bytes
@@ -34,12 +33,12 @@ class FeatureCache:
     def get(self, key: str) -> Tensor | None:
         """The tensor kept under `key`, bit for bit as it was put, on the CPU; None for a miss."""
         try:
-            data = self._path(key).read_bytes()
-            found: Tensor = load(data)[_NAME]
-            intact = _checksum_kept(data) == _checksum(found)
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+            with safe_open(self._path(key), "pt") as file:
+                found: Tensor = file.get_tensor(_NAME)
+                kept = (file.metadata() or {}).get(_CHECKSUM)
+        except (OSError, SafetensorError):
             return None
-        return found if intact else None
+        return found if kept == _checksum(found) else None
 
     def put(self, key: str, features: Tensor) -> None:
         """Keep a tensor.
@@ -62,10 +61,3 @@ def _checksum(features: Tensor) -> str:
     """CRC-32 (hex) of type, shape and values: safetensors itself has none."""
     form = zlib.crc32(f"{features.dtype} {list(features.shape)}".encode())
     return f"{zlib.crc32(features.view(torch.uint8).numpy().data, form):08x}"
-
-
-def _checksum_kept(data: bytes) -> str:
-    """The checksum in a file's header. Raises LookupError, ValueError or TypeError without one."""
-    length = int.from_bytes(data[:8], "little")
-    kept: str = json.loads(data[8 : 8 + length])["__metadata__"][_CHECKSUM]
-    return kept

@@ -6,6 +6,7 @@ here has to know about padding.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from greaves.base.errors import ModelError
+from greaves.models.batches import Batch
 from greaves.models.points import TensorChange
 
 
@@ -25,14 +28,12 @@ class LayerChanges:
     Attributes:
         layers: the model's decoder layers.
         hidden_size: of the model.
-        paused: while true, forward passes are left alone.
-        positions: [batch, length] true where outputs are changed; None for the last position.
+        where: index of the outputs [batch, length] that are changed; None for none.
     """
 
     layers: Sequence[nn.Module]
     hidden_size: int
-    paused: bool = field(default=False, init=False)
-    positions: Tensor | None = field(default=None, init=False)
+    where: Any = field(default=(slice(None), -1), init=False)
 
     @contextmanager
     def changed(self, changes: Mapping[int, TensorChange]) -> Iterator[None]:
@@ -65,35 +66,24 @@ class LayerChanges:
     def _hook(self, change: TensorChange) -> Any:
         def apply(_layer: nn.Module, _inputs: Any, output: Any) -> None:
             hidden = _hidden(output)  # changed in place: a copy of all positions would cost time
-            if self.positions is not None:
-                hidden[self.positions] = change(hidden[self.positions]).to(hidden.dtype)
-            elif not self.paused:
-                last = hidden[:, -1]
-                last.copy_(change(last))
+            if self.where is not None:
+                hidden[self.where] = change(hidden[self.where]).to(hidden.dtype)
 
         return apply
 
     @contextmanager
-    def off(self) -> Iterator[None]:
-        """Leave forward passes alone until the context is left."""
-        before, self.paused = self.paused, True
-        try:
-            yield
-        finally:
-            self.paused = before
-
-    @contextmanager
-    def at(self, positions: Tensor) -> Iterator[None]:
-        """Change these positions of every forward pass, not the last, until the context is left.
+    def at(self, where: Tensor | None) -> Iterator[None]:
+        """Change other positions of every forward pass than the last, until the context is left.
 
         Args:
-            positions: [batch, length] true where a token is said, or the last one before it.
+            where: [batch, length] true where a token is said, or the last one before it; None
+                leaves forward passes alone.
         """
-        self.positions = positions
+        before, self.where = self.where, where
         try:
             yield
         finally:
-            self.positions = None
+            self.where = before
 
 
 @contextmanager
@@ -112,6 +102,50 @@ def recorded(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
         for layer in layers:
             stack.callback(layer.register_forward_hook(keep).remove)
         yield found
+
+
+def last_outputs(decoder: Any, batches: Sequence[Batch]) -> Tensor:
+    """What every decoder layer puts out at the last position of each batch.
+
+    Args:
+        decoder: the language model without its output head.
+        batches: the same turns in several forms, row by row; they may be of any lengths.
+
+    Returns:
+        [forms, batch, layers, hidden_size] in float32.
+    """
+    common = columns_in_common(batches)
+    cache = None
+    if common:
+        cache = DynamicCache(config=decoder.config)
+        _forward(decoder, batches[0], 0, common, cache)
+    found = []
+    for batch in batches:
+        own = copy.deepcopy(cache) if batch is not batches[-1] else cache
+        with recorded(decoder.layers) as states:
+            _forward(decoder, batch, common, batch.ids.shape[1], own)
+        found.append(torch.stack(states, dim=1))
+    return torch.stack(found)
+
+
+def columns_in_common(batches: Sequence[Batch]) -> int:
+    """How many positions, from the left, are the same in all batches; 0 for a single one.
+
+    Rows are padded on the left, so that forms which differ by equally many tokens in every row line
+    up; where they do not, little is in common. At least one position of each is left over.
+    """
+    if len(batches) < 2:
+        return 0
+    first, length = batches[0], min(batch.ids.shape[1] for batch in batches) - 1
+    same = torch.ones(length, dtype=torch.bool, device=first.ids.device)
+    for other in batches[1:]:
+        same &= (first.mask[:, :length] == other.mask[:, :length]).all(dim=0)
+        same &= (first.embeds[:, :length] == other.embeds[:, :length]).all(dim=-1).all(dim=0)
+    return int(same.cumprod(dim=0).sum())
+
+
+def _forward(decoder: Any, batch: Batch, start: int, end: int, cache: DynamicCache | None) -> None:
+    decoder(**batch.inputs(start, end), past_key_values=cache, use_cache=cache is not None)
 
 
 def _hidden(output: Any) -> Tensor:

@@ -24,6 +24,10 @@ from greaves.base.errors import ModelError
 
 transformers_logging.disable_progress_bar()
 
+_RAISED = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError),
+    SafetensorError,
+)
 _HASHED = (".json", ".safetensors", ".jinja", ".txt", ".model")
 _NOT_HASHED = {"provenance.json"}
 
@@ -52,32 +56,24 @@ def checkpoint(path: str | Path | None, hub: str, revision: str | None = None) -
         ModelError: both `path` and `revision` are given, the snapshot is neither cached nor to be
             had, or the hub has no such repository or revision.
     """
+    if path is not None and revision is not None:
+        what = f"revision {revision!r} is of the hub's {hub}, and a path is given too"
+        raise ModelError(what, where=str(path), do="give one of them")
     if path is not None:
-        if revision is not None:
-            raise ModelError(
-                f"revision {revision!r} is of the hub's {hub}, and a path is given too",
-                where=str(path),
-                do="give one of them",
-            )
         return Path(path)
+    where = f"{hub} (revision {revision})" if revision else hub
     try:
-        return Path(
-            snapshot_download(
-                hub,
-                revision=revision,
-                allow_patterns=list(FETCHED),
-                ignore_patterns=list(NOT_FETCHED),
-            )
-        )
+        patterns = {"allow_patterns": [*FETCHED], "ignore_patterns": [*NOT_FETCHED]}
+        return Path(snapshot_download(hub, revision=revision, **patterns))
     except LocalEntryNotFoundError:
         raise ModelError(
-            f"{_at(hub, revision)} is not in the cache, and the hub cannot be reached",
+            f"{where} is not in the cache, and the hub cannot be reached",
             do="fetch it where there is a network (`hf download`), or give the option `path`",
         ) from None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(
-            f"{_at(hub, revision)} cannot be fetched ({reason})",
+            f"{where} cannot be fetched ({reason})",
             do="check its name and your access to it, or give the option `path`",
         ) from None
 
@@ -112,11 +108,7 @@ def pretrained_network(kind: Any, folder: Path, dtype: torch.dtype, **options: A
 def _without_report() -> Iterator[None]:
     """transformers lists all weights that no module takes, such as those of Omni's Talker."""
     source = logging.getLogger("transformers.modeling_utils")
-
-    def ours(record: logging.LogRecord) -> bool:
-        return "LOAD REPORT" not in record.getMessage()
-
-    source.addFilter(ours)
+    source.addFilter(ours := lambda record: "LOAD REPORT" not in record.getMessage())
     try:
         yield
     finally:
@@ -145,16 +137,7 @@ def one_line(what: str, folder: Path) -> Iterator[None]:
     """Whatever transformers raises inside becomes a ModelError of one line."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        SafetensorError,
-    ) as error:
+    except _RAISED as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise ModelError(f"{what} ({reason})", where=str(folder)) from None
 
@@ -207,7 +190,3 @@ def folder_fingerprint(folder: Path) -> str:
                 while block := file.read(1 << 24):
                     digest.update(block)
     return digest.hexdigest()
-
-
-def _at(hub: str, revision: str | None) -> str:
-    return f"{hub} (revision {revision})" if revision else hub

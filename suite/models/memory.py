@@ -6,7 +6,7 @@ Weights, key-value cache and LoRA are counted exactly; activations of fine-tunin
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Memory:
         lora_parameters: of the published recipe's adapter (r = 16 on every projection).
         lora: bytes of its float32 numbers, gradients and AdamW moments.
         activations: rough bytes kept for the backward pass of 16 rows of ROW tokens.
+        answering: bytes to answer with a batch of 16 x 5.
+        fine_tuning: bytes to fine-tune with RRS's recipe, the whole batch at once.
     """
 
     parameters: int
@@ -50,20 +52,8 @@ class Memory:
     lora_parameters: int
     lora: int
     activations: int
-
-    @property
-    def answering(self) -> int:
-        """Bytes to answer with a batch of 16 x 5."""
-        return self.weights + self.cache_of_a_batch
-
-    @property
-    def fine_tuning(self) -> int:
-        """Bytes to fine-tune with RRS's recipe, the whole batch at once."""
-        return self.weights + self.lora + self.activations
-
-    def as_json(self) -> dict[str, int]:
-        """All figures by name."""
-        return {**asdict(self), "answering": self.answering, "fine_tuning": self.fine_tuning}
+    answering: int
+    fine_tuning: int
 
 
 def memory_of_checkpoint(family: type[TransformersLALM], folder: Path) -> Memory:
@@ -85,15 +75,19 @@ def memory_of_network(network: Any, lora_targets: tuple[str, ...], rank: int = 1
     parameters = _count(network)
     linear = [network.get_submodule(name) for name in projections(network, lora_targets)]
     lora = sum(rank * (one.in_features + one.out_features) for one in linear)
+    weights, cache = BYTES * parameters, 16 * 5 * _cache(config, decoder, ROW + RESPONSE)
+    activations = 16 * ROW * len(decoder.layers) * BYTES * _kept_per_token(config)
     return Memory(
         parameters=parameters,
         decoder_parameters=_count(decoder),
-        weights=BYTES * parameters,
+        weights=weights,
         cache_per_1000_tokens=_cache(config, decoder, 1000),
-        cache_of_a_batch=16 * 5 * _cache(config, decoder, ROW + RESPONSE),
+        cache_of_a_batch=cache,
         lora_parameters=lora,
         lora=TRAINED_BYTES * lora,
-        activations=16 * ROW * len(decoder.layers) * BYTES * _kept_per_token(config),
+        activations=activations,
+        answering=weights + cache,
+        fine_tuning=weights + TRAINED_BYTES * lora + activations,
     )
 
 
@@ -104,19 +98,20 @@ def _count(module: nn.Module) -> int:
 def _cache(config: Any, decoder: Any, tokens: int) -> int:
     """Bytes of one row's keys and values; layers with a window keep no more than that, and layers
     that share those of others keep none."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = _head_size(config)
     layers = len(decoder.layers) - (getattr(config, "num_kv_shared_layers", 0) or 0)
     kinds = (getattr(config, "layer_types", None) or ["full_attention"] * layers)[:layers]
     window = getattr(config, "sliding_window", None) or tokens
     kept = sum(min(tokens, window) if kind == "sliding_attention" else tokens for kind in kinds)
-    total: int = 2 * BYTES * heads * size * kept
-    return total
+    return 2 * BYTES * _key_size(config) * kept
 
 
 def _head_size(config: Any) -> int:
-    own: int | None = getattr(config, "head_dim", None)
-    return own or config.hidden_size // config.num_attention_heads
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def _key_size(config: Any) -> int:
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return int(heads * _head_size(config))
 
 
 def _kept_per_token(config: Any) -> int:
@@ -124,14 +119,11 @@ def _kept_per_token(config: Any) -> int:
     attention's result twice (before and after being laid side by side), keys and values of all
     heads, and gate, up, activation and product of the MLP (of each expert that is asked)."""
     wide = config.num_attention_heads * _head_size(config)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     inner = config.intermediate_size
     if getattr(config, "num_experts_per_tok", None):
         inner = config.num_experts_per_tok * config.moe_intermediate_size
-    if not isinstance(inner, int):
-        inner = max(inner)
-    kept: int = 6 * config.hidden_size + 4 * wide + 4 * heads * _head_size(config) + 4 * inner
-    return kept
+    inner = inner if isinstance(inner, int) else max(inner)
+    return int(6 * config.hidden_size + 4 * wide + 4 * _key_size(config) + 4 * inner)
 
 
 def family_of(target: Any) -> type[TransformersLALM] | None:

@@ -23,6 +23,9 @@ INSIDE: frozenset[Point] = frozenset({"features", "layers", "adapters"})
 
 Wave = NDArray[np.float32]
 
+RATE = 16_000
+"""Hz. What parts get of a clip, and what Whisper-style audio towers hear."""
+
 ClipChange = Callable[[Wave, int, int], Wave]
 """(samples [samples], rate in Hz, a seed that belongs to the clip) -> samples of any length."""
 

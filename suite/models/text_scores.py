@@ -15,7 +15,6 @@ from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from greaves.base.conversation import Sampling
-from greaves.models.batches import Batch, Tokens
 from greaves.models.transformers_lalm import TransformersLALM
 
 Pair = tuple[Sequence[int], Sequence[int]]
@@ -65,7 +64,7 @@ def _last_states(
     model: TransformersLALM, rows: Sequence[Sequence[int]], spans: Sequence[int]
 ) -> list[Tensor]:
     """After the final norm, at the last `spans` positions of every row: [span, hidden_size]."""
-    batch = _batch(model, rows)
+    batch = model.embed(model.padded(rows))
     length = batch.ids.shape[1]
     ends = torch.tensor(spans, device=model.device)
     spoken = torch.arange(length, device=model.device) >= length - ends[:, None]
@@ -86,28 +85,14 @@ def _logits(model: TransformersLALM, states: Tensor) -> Tensor:
     return logits
 
 
-def _batch(model: TransformersLALM, rows: Sequence[Sequence[int]]) -> Batch:
-    length, pad = max(map(len, rows)), model.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (length - len(row)) + list(row) for row in rows])
-    mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
-    audio = torch.zeros(0, model.hidden_size)
-    return model.embed(Tokens(*(one.to(model.device) for one in (ids, mask, audio))))
-
-
 @dataclass(frozen=True)
-class Drawing:
-    """How text is generated.
+class Drawing(Sampling):
+    """How text is generated; `n` and `seed` are not used.
 
     Attributes:
-        max_new_tokens: at most.
-        temperature: 0 is greedy decoding.
-        top_p: nucleus; 1.0 keeps all tokens.
         until: a response ends before the first of these.
     """
 
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
     until: tuple[str, ...] = ()
 
 
@@ -133,19 +118,14 @@ def generate(
         [prompts] texts, special tokens and what comes from a stop string on left out.
     """
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
-    sampling = Sampling(
-        temperature=drawing.temperature,
-        top_p=drawing.top_p,
-        max_new_tokens=drawing.max_new_tokens,
-    )
     texts: dict[int, str] = {}
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]
-        batch = _batch(model, [prompts[number] for number in part])
+        batch = model.embed(model.padded([prompts[number] for number in part]))
         stops = _StopStrings(model.tokenizer, drawing.until, batch.ids.shape[1])
         found = model.continued(
             batch,
-            sampling,
+            drawing,
             [[seeds[number]] for number in part],
             StoppingCriteriaList([stops] if drawing.until else []),
         )

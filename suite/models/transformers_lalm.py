@@ -1,8 +1,4 @@
-"""What all families in transformers share, seen from outside: a LALM whose weights are at hand.
-
-`spoken_prompts` says how conversations become embeddings, `generation` how they are answered; here
-are hidden states, the output head, and what can be attached.
-"""
+"""What all families in transformers share: loading, hidden states, and what can be attached."""
 
 from __future__ import annotations
 
@@ -14,19 +10,19 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.records import content_hash
 from greaves.models.adapters import adapter_beside, adapter_merged
-from greaves.models.audio_text_processor import AudioTextProcessor, Heard
+from greaves.models.audio_text_processor import AudioTextProcessor, Heard, read_template
 from greaves.models.batches import Batch as Batch
 from greaves.models.batches import Tokens as Tokens
 from greaves.models.chat_text import NONE, TEMPLATE, check_system
 from greaves.models.contract import LALM, register_model
 from greaves.models.generation import Generation
-from greaves.models.last_position import recorded
+from greaves.models.last_position import last_outputs, recorded
 from greaves.models.loading import (
     available,
     check_files,
@@ -38,7 +34,6 @@ from greaves.models.loading import (
 )
 from greaves.models.loading import folder_fingerprint as folder_fingerprint
 from greaves.models.points import INSIDE, OUTSIDE, Inside
-from greaves.models.shared_prefix import last_outputs
 
 Family = TypeVar("Family", bound="TransformersLALM")
 
@@ -85,8 +80,7 @@ class TransformersLALM(Generation):
         cls,
         path: str | Path | None = None,
         revision: str | None = None,
-        *,
-        name: str = "",
+        name: str | None = None,
         device: str | None = None,
         dtype: str = "bfloat16",
         system: str | None = None,
@@ -96,7 +90,7 @@ class TransformersLALM(Generation):
         Args:
             path: a local folder; None takes the family's repository on the hub.
             revision: commit, tag or branch in that repository; None is its main branch.
-            name: name in recipes and tables. Default: that of the architecture.
+            name: name in recipes and tables; None takes that of the architecture.
             device: "cpu", "cuda", "cuda:1"; None takes the first GPU if there is one.
             dtype: name of a torch dtype, e.g. "float32" or "bfloat16".
             system: the model's own system turn: "none", "template" (what the chat template puts in
@@ -117,7 +111,10 @@ class TransformersLALM(Generation):
             for token in (cls.audio_token, cls.end_of_turn):
                 if token not in processor.tokenizer.get_vocab():
                     raise ValueError(f"its tokenizer has no {token}")
-        contents = cls._fingerprint_of(folder)
+        contents = folder_fingerprint(folder)
+        if inner := [one for one in cls.subfolders if (folder / one).is_dir()]:
+            own = {one: folder_fingerprint(folder / one) for one in inner}
+            contents = content_hash({"folder": contents, **own})
         facts = {"folder": contents, "dtype": dtype, "device": place.type}
         model = cls(
             name or cls.architecture,
@@ -139,17 +136,6 @@ class TransformersLALM(Generation):
         return checkpoint(path, cls.hub, revision)
 
     @classmethod
-    def _fingerprint_of(cls, folder: Path) -> str:
-        """The folder's, and those of folders in it that the family reads too."""
-        own = folder_fingerprint(folder)
-        inner = {
-            name: folder_fingerprint(folder / name)
-            for name in cls.subfolders
-            if (folder / name).is_dir()
-        }
-        return content_hash({"folder": own, **inner}) if inner else own
-
-    @classmethod
     def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network of a checkpoint folder, on the CPU; errors of transformers come through."""
         return pretrained_network(cls.network_class, folder, dtype)
@@ -159,7 +145,11 @@ class TransformersLALM(Generation):
         """The processor of a checkpoint folder; errors of transformers come through."""
         if cls.feature_extractor is None:
             return pretrained(AutoProcessor, folder)
-        return AudioTextProcessor.read(folder, cls.feature_extractor, cls.audio_token, cls.hear)
+        tokenizer, extractor = (
+            pretrained(one, folder) for one in (AutoTokenizer, cls.feature_extractor)
+        )
+        template = read_template(folder)
+        return AudioTextProcessor(tokenizer, extractor, template, cls.audio_token, cls.hear)
 
     @staticmethod
     def hear(extractor: Any, waves: Sequence[Any]) -> Heard:
@@ -200,8 +190,8 @@ class TransformersLALM(Generation):
         return ids[0]
 
     def output_row(self, token_id: int) -> Tensor:
-        row: Tensor = self.network.get_output_embeddings().weight[token_id].detach().float()
-        return row
+        rows: Tensor = self.network.get_output_embeddings().weight
+        return rows[token_id].detach().float()
 
     @contextmanager
     def changed(self, inside: Inside) -> Iterator[None]:
@@ -224,23 +214,15 @@ class Loader(Generic[Family]):
         self.white_box, self.points = family.white_box, family.points
         self.__doc__, self.__module__ = family.__doc__, family.__module__
         self.__qualname__ = family.__qualname__
+        self.__signature__ = inspect.signature(family.from_checkpoint)
 
-    def __call__(
-        self,
-        path: str | None = None,
-        revision: str | None = None,
-        name: str | None = None,
-        device: str | None = None,
-        dtype: str = "bfloat16",
-        system: str | None = None,
-    ) -> Family:
-        return self.family.from_checkpoint(
-            path, revision, name=name or self.name, device=device, dtype=dtype, system=system
-        )
+    def __call__(self, *given: Any, **options: Any) -> Family:
+        taken = self.__signature__.bind(*given, **options).arguments
+        return self.family.from_checkpoint(**{**taken, "name": taken.get("name") or self.name})
 
     def check(self, **options: Any) -> None:
         """Raise ModelError for an option that there is not; nothing is loaded."""
-        taken = inspect.signature(self).parameters
+        taken = self.__signature__.parameters
         for name in options:
             if name not in taken:
                 raise ModelError(

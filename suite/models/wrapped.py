@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,11 +18,13 @@ from greaves.base.errors import ModelError
 from greaves.base.seeds import sample_seed
 from greaves.base.usage import Usage
 from greaves.data.speech.clips import clip_hash, load_clip
-from greaves.models.chat_parts import RATE
 from greaves.models.contract import LALM, Generated, Unanswered
-from greaves.models.points import AnswerChange, ClipChange, ConversationChange, Inside
+from greaves.models.points import RATE, AnswerChange, ClipChange, ConversationChange, Inside
 
-Answers = Sequence[Sequence[Generated | None]]
+Seeds = Sequence[Sequence[int]]
+
+Ask = Callable[[Sequence[Conversation], Seeds], list[list[Generated]]]
+"""(conversations, seeds) -> answers, as `LALM.respond` gives them."""
 
 
 class WrappedLALM(LALM):
@@ -62,71 +65,13 @@ class WrappedLALM(LALM):
         sampling: Sampling,
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Generated]]:
-        return self._respond(self._answers, conversations, sampling, seeds)
+        def model(turns: Sequence[Conversation], seeds: Seeds) -> list[list[Generated]]:
+            return self.inner.respond(self._all(turns), sampling, seeds)
 
-    def _respond(
-        self,
-        guards: Sequence[AnswerChange],
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-    ) -> list[list[Generated]]:
-        """Drafts that have passed these guards, the last one of them last."""
-        if not guards:
-            return self.inner.respond(self._all(conversations), sampling, seeds)
-        *before, guard = guards
-        drafts, failed = self._drafts(before, conversations, sampling, seeds)
-        answers: list[list[Generated | None]] = []
-        for turn, own, said in zip(conversations, seeds, drafts, strict=True):
-            answers.append([])
-            for seed, draft in zip(own, said, strict=True):
-                final = None
-                try:
-                    if draft is not None:
-                        final = self._guarded(guard, before, turn, draft, sampling, seed)
-                except Unanswered as error:
-                    failed = error
-                answers[-1].append(final)
-        if failed:
-            raise Unanswered(failed.what, answers, do=failed.do)
-        return [[one for one in own if one] for own in answers]
-
-    def _drafts(
-        self,
-        guards: Sequence[AnswerChange],
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
-    ) -> tuple[Answers, Unanswered | None]:
-        try:
-            return self._respond(guards, conversations, sampling, seeds), None
-        except Unanswered as error:
-            return error.answers, error
-
-    def _guarded(
-        self,
-        guard: AnswerChange,
-        before: Sequence[AnswerChange],
-        turn: Conversation,
-        draft: Generated,
-        sampling: Sampling,
-        seed: int,
-    ) -> Generated:
-        """The draft after one guard; what it asked again is part of its cost."""
-        spent = [draft]
-
-        def ask_again(conversation: Conversation) -> str:
-            own = sample_seed(seed, "ask again", "", len(spent))
-            spent.extend(self._respond(before, [conversation], sampling, [[own]])[0])
-            return spent[-1].text
-
-        return Generated(
-            guard(turn, draft.text, ask_again),
-            draft.truncated,
-            _sum(one.prompt_tokens for one in spent),
-            _sum(one.new_tokens for one in spent),
-            sum(one.calls for one in spent),
-        )
+        ask: Ask = model
+        for guard in self._answers:
+            ask = partial(_guarded, guard, ask)
+        return ask(conversations, seeds)
 
     def _changed(self, conversation: Conversation) -> Conversation:
         for change in self._conversations:
@@ -174,6 +119,51 @@ class WrappedLALM(LALM):
 
     def output_row(self, token_id: int) -> Tensor:
         return self.inner.output_row(token_id)
+
+
+def _guarded(
+    guard: AnswerChange, ask: Ask, conversations: Sequence[Conversation], seeds: Seeds
+) -> list[list[Generated]]:
+    """What `ask` drafts, after one guard."""
+    failed: Unanswered | None = None
+    try:
+        drafts: Sequence[Sequence[Generated | None]] = ask(conversations, seeds)
+    except Unanswered as error:
+        drafts, failed = error.answers, error
+    answers: list[list[Generated | None]] = []
+    for turn, own, said in zip(conversations, seeds, drafts, strict=True):
+        answers.append([])
+        for seed, draft in zip(own, said, strict=True):
+            final = None
+            try:
+                if draft is not None:
+                    final = _final(guard, ask, turn, draft, seed)
+            except Unanswered as error:
+                failed = error
+            answers[-1].append(final)
+    if failed:
+        raise Unanswered(failed.what, answers, do=failed.do)
+    return [[one for one in own if one] for own in answers]
+
+
+def _final(
+    guard: AnswerChange, ask: Ask, turn: Conversation, draft: Generated, seed: int
+) -> Generated:
+    """The draft after one guard; what it asked again is part of its cost."""
+    spent = [draft]
+
+    def ask_again(conversation: Conversation) -> str:
+        own = sample_seed(seed, "ask again", "", len(spent))
+        spent.extend(ask([conversation], [[own]])[0])
+        return spent[-1].text
+
+    return Generated(
+        guard(turn, draft.text, ask_again),
+        draft.truncated,
+        _sum(one.prompt_tokens for one in spent),
+        _sum(one.new_tokens for one in spent),
+        sum(one.calls for one in spent),
+    )
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

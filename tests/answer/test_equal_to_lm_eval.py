@@ -154,7 +154,7 @@ def test_sampled_text_depends_on_its_own_seed_only(lalm: Any) -> None:
 
     texts = ["paint a fence", "open the door to my house", "how do I"]
     prompts = [lalm.tokenizer.encode(text) for text in texts]
-    drawing = Drawing(8, temperature=1.0, top_p=0.9)
+    drawing = Drawing(max_new_tokens=8, top_p=0.9)
     together = generate(lalm, prompts, drawing, [1, 2, 3], batch_size=3)
     alone = [
         generate(lalm, [prompt], drawing, [seed], batch_size=1)[0]

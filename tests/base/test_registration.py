@@ -149,9 +149,13 @@ def board(
     return rows
 
 
-def test_the_example_method_is_a_file_of_at_most_60_lines() -> None:
-    text = (PLUGIN / "src" / "greaves_example" / "safe_prompt.py").read_text()
-    assert len(text.splitlines()) <= 60
+def test_each_example_is_a_file_of_at_most_60_lines() -> None:
+    lines = {
+        path.stem: len(path.read_text().splitlines())
+        for path in (PLUGIN / "src" / "greaves_example").glob("*.py")
+    }
+    assert len(lines) == 7
+    assert max(lines.values()) <= 60, lines
 
 
 def test_an_installed_method_is_listed(command: Callable[..., str]) -> None:
@@ -199,6 +203,29 @@ def test_an_installed_method_runs_on_the_pocket_lalm_and_stands_in_the_leaderboa
     assert value["safe-prompt", "asr"] <= value["vanilla", "asr"]
     counts = [row["n_responses"] for row in board if row["metric"] == "asr"]
     assert counts == [8, 8, 8, 8]
+
+
+def test_an_installed_part_is_found_when_a_defence_is_loaded(
+    installed: Path, tmp_path: Path
+) -> None:
+    makes = (
+        "from greaves_example.quieter import Quieter\ngreaves.Defence((Quieter(0.25),)).save(to)"
+    )
+    loads = "print(greaves.Defence.load(to).parts[0])"
+    for code in (makes, loads):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys, greaves\nto = sys.argv[1]\n{code}",
+                tmp_path / "q",
+            ],
+            env={**os.environ, "PYTHONPATH": str(installed)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "Quieter(share=0.25)\n"
 
 
 def test_an_installed_task_model_and_judge_run_beside_it(board: list[dict[str, Any]]) -> None:
@@ -297,9 +324,12 @@ def test_what_a_decorator_registers_is_listed_with_its_docstrings_first_line(
     assert KINDS[kind].get("from-a-notebook") is Thing
 
 
-def test_the_four_decorators_are_those_of_the_four_registries() -> None:
-    found = [register_method, register_task, register_model, register_judge]
-    assert found == [names.register for names in KINDS.values()]
+def test_the_four_decorators_are_those_of_the_four_registries(fresh_registries: None) -> None:
+    decorators = [register_method, register_task, register_model, register_judge]
+    for decorate, names in zip(decorators, KINDS.values(), strict=True):
+        thing: Any = type("Thing", (), {})
+        assert decorate("from-outside")(thing) is thing
+        assert names.get("from-outside") is thing
 
 
 # Collisions and strangers -------------------------------------------------------------------------

@@ -33,7 +33,8 @@ def test_log_likelihoods_are_those_of_the_whole_network(
         wanted = torch.tensor(continuation)
         assert ours == pytest.approx(float(logs.gather(1, wanted[:, None]).sum()), abs=1e-4)
         assert greedy == bool((logs.argmax(-1) == wanted).all())
-    texts = generate(model, [words, words[:3]], Drawing(4), [0, 0], batch_size=2)
+    drawing = Drawing(max_new_tokens=4, temperature=0)
+    texts = generate(model, [words, words[:3]], drawing, [0, 0], batch_size=2)
     assert texts == [
-        generate(model, [one], Drawing(4), [0], batch_size=1)[0] for one in (words, words[:3])
+        generate(model, [one], drawing, [0], batch_size=1)[0] for one in (words, words[:3])
     ]

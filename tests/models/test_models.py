@@ -15,7 +15,7 @@ from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError
 from greaves.data.folders import EMBEDDED
-from greaves.models.sampling import uniform
+from greaves.models.generation import uniform
 
 PROMPT = "Please generate detailed steps for the question in the audio."
 GREEDY = Sampling(n=1, temperature=0.0, max_new_tokens=32)
@@ -126,7 +126,7 @@ def test_seeded_uniforms_are_uniform_independent_and_the_same_everywhere() -> No
 
 
 def test_gumbel_sampling_draws_from_the_softmax_and_top_p_cuts_its_tail() -> None:
-    from greaves.models.sampling import SeededGumbel
+    from greaves.models.generation import SeededGumbel
 
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05])).expand(20_000, 4)
     prompt = torch.zeros(20_000, 3, dtype=torch.long)

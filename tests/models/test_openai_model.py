@@ -22,9 +22,8 @@ from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
 from greaves.data.folders import EMBEDDED
-from greaves.models.chat_parts import clip_part, wav
 from greaves.models.contract import MODELS, Generated, Unanswered
-from greaves.models.families.openai_chat import OpenAIChat
+from greaves.models.families.openai_chat import OpenAIChat, clip_part, wav
 from greaves.models.points import Inside
 
 QUICK = {"first_wait": 0.01, "retries": 2, "timeout": 20}

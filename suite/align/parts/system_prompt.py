@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from greaves.align.text_part import TextPart
+from greaves.align.part import TextPart
 from greaves.base.conversation import Conversation
 
 

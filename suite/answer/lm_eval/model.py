@@ -24,7 +24,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from greaves.align.defence import Defence
 from greaves.answer.asking import Said, ask
 from greaves.answer.lm_eval.tasks import SampleRequest
-from greaves.base.conversation import Conversation, Sampling
+from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.seeds import sample_seed
 from greaves.models.contract import LALM, load_model
@@ -254,16 +254,11 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     def _responded(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
         """Answers of a black box, cut at the stop strings."""
-        sampling = Sampling(
-            temperature=drawing.temperature,
-            top_p=drawing.top_p,
-            max_new_tokens=drawing.max_new_tokens,
-        )
         said, size = [], self.batch_size.size
         for start in range(0, len(contexts), size):
             turns = [Conversation(text=text) for text in contexts[start : start + size]]
             own = [[seed] for seed in seeds[start : start + size]]
-            said += [answer.text for (answer,) in self.model.respond(turns, sampling, own)]
+            said += [answer.text for (answer,) in self.model.respond(turns, drawing, own)]
         return [before(text, drawing.until) for text in said]
 
     def _white_box(self) -> TransformersLALM:

@@ -14,15 +14,69 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import GraniteSpeechForConditionalGeneration
+from torch import Tensor
+from transformers import GraniteSpeechForConditionalGeneration, SequenceFeatureExtractor
+from transformers.audio_utils import mel_filter_bank
 
-from greaves.base.conversation import Conversation
 from greaves.models.adapters import merge_own_adapter
 from greaves.models.audio_text_processor import Heard
-from greaves.models.chat_text import plain_turns
-from greaves.models.granite_mel import GraniteMel
 from greaves.models.transformers_lalm import TransformersLALM, register_family
+
+
+class GraniteMel:
+    """Log-mel frames, two by two: the steps of torchaudio's `MelSpectrogram`, in torch.
+
+    Args:
+        settings: of a checkpoint's feature extractor; absent ones are transformers' own.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.sampling_rate: int = settings.get("sampling_rate", 16_000)
+        self.window: int = settings.get("projector_window_size", 15)
+        self.downsampling: int = settings.get("projector_downsample_rate", 5)
+        mel = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80}
+        mel |= settings.get("melspec_kwargs", {})
+        self.n_fft, self.win_length = mel["n_fft"], mel["win_length"]
+        self.hop_length = mel["hop_length"]
+        filters = mel_filter_bank(
+            num_frequency_bins=self.n_fft // 2 + 1,
+            num_mel_filters=mel["n_mels"],
+            min_frequency=0.0,
+            max_frequency=self.sampling_rate / 2,
+            sampling_rate=self.sampling_rate,
+            norm=None,
+            mel_scale="htk",
+        )
+        self.filters = torch.from_numpy(filters).float()
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, **_options: Any) -> GraniteMel:
+        """As other extractors are read."""
+        return cls(
+            SequenceFeatureExtractor.get_feature_extractor_dict(folder, local_files_only=True)[0]
+        )
+
+    def __call__(self, wave: Any) -> Tensor:
+        """[samples] to [1, frame pairs, 2 * mel bins]."""
+        spectrum = torch.stft(
+            torch.as_tensor(wave, dtype=torch.float32)[None],
+            self.n_fft,
+            self.hop_length,
+            self.win_length,
+            torch.hann_window(self.win_length),
+            return_complex=True,
+        )
+        power = spectrum.abs() ** 2
+        mel = power.transpose(-1, -2) @ self.filters
+        log = mel.clamp(min=1e-10).log10()
+        log = torch.maximum(log, log.amax(dim=(-2, -1), keepdim=True) - 8.0) / 4 + 1
+        pairs = log.shape[1] // 2
+        return log[:, : 2 * pairs].reshape(1, pairs, -1)
+
+    def audio_tokens(self, samples: int) -> int:
+        """Audio tokens that the projector makes of a clip; a begun window counts whole."""
+        pairs = (samples // self.hop_length + 1) // 2
+        return -(-pairs // self.window) * (self.window // self.downsampling)
 
 
 @register_family("granite-speech")
@@ -38,6 +92,8 @@ class GraniteSpeech(TransformersLALM):
     feature_extractor = GraniteMel
     system_marks = ("<|start_of_role|>system<|end_of_role|>", "<|end_of_text|>\n")
     feature_batch = 1  # the encoder has no mask: padding would be heard
+    text_template = True
+    tower = "model.encoder"
     longest_clip = None
 
     @classmethod
@@ -54,16 +110,6 @@ class GraniteSpeech(TransformersLALM):
         counts = [extractor.audio_tokens(len(wave)) for wave in waves]
         mel = torch.cat([extractor(wave) for wave in waves])
         return {"input_features": mel}, counts
-
-    def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
-        """Its template takes text only, the audio token in it."""
-        return plain_turns(conversation, self.audio_prompt)
-
-    @property
-    def audio_tower(self) -> nn.Module:
-        """The conformer; a projector follows."""
-        tower: nn.Module = self.network.model.encoder
-        return tower
 
 
 @torch.no_grad()

@@ -7,9 +7,15 @@ it: model name, URL, and the options that change an answer.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Sequence
-from typing import Any, get_args, overload
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import soundfile
 
 from greaves.base.chat_api import (
     ChatFailure,
@@ -23,12 +29,16 @@ from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.records import MODES, Mode, content_hash
 from greaves.base.usage import Usage
-from greaves.models.chat_parts import ClipForm, clip_part, text_part
+from greaves.data.speech.clips import load_clip
 from greaves.models.chat_text import NONE, TEMPLATE, check_system
 from greaves.models.contract import LALM, Generated, Unanswered, register_model
+from greaves.models.points import RATE, Wave
 
 PROTOCOL = "input_audio: wav, 16 kHz, mono, 16-bit; clip before text; one request a sample"
 """How a question is put; part of the fingerprint."""
+
+ClipForm = Literal["input_audio", "audio_url"]
+"""OpenAI's own form, or a data URI, which SGLang took before it took the other."""
 
 
 @register_model("openai")
@@ -119,16 +129,18 @@ class OpenAIChat(LALM):
             for conversation, own in zip(conversations, seeds, strict=True)
             for request in self._requests(conversation, sampling, own)
         ]
-        outcomes = iter(self._server.ask_all(requests))
-        answers = [[next(outcomes) for _ in own] for own in seeds]
-        failures = [one for own in answers for one in own if isinstance(one, ChatFailure)]
+        outcomes = self._server.ask_all(requests)
+        found = [_generated(one) if isinstance(one, ChatReply) else None for one in outcomes]
+        left = iter(found)
+        answers = [[next(left) for _ in own] for own in seeds]
+        failures = [one for one in outcomes if isinstance(one, ChatFailure)]
         if failures:
             raise Unanswered(
                 f"{self.name}: {len(failures)} of {len(requests)} requests of a batch failed:"
                 f" {failures[0].reason}",
-                [[_generated(one) for one in own] for own in answers],
+                answers,
             )
-        return [[_generated(one) for one in own if isinstance(one, ChatReply)] for own in answers]
+        return [[one for one in own if one] for own in answers]
 
     def _requests(
         self, conversation: Conversation, sampling: Sampling, seeds: Sequence[int]
@@ -159,23 +171,42 @@ def _messages(conversation: Conversation, spoken: list[dict[str, Any]]) -> list[
         )
     content: Any = conversation.text or ""
     if spoken:
-        content = spoken + ([text_part(conversation.text)] if conversation.text else [])
+        said = [{"type": "text", "text": conversation.text}] if conversation.text else []
+        content = spoken + said
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if conversation.system is not None:
         turns.insert(0, {"role": "system", "content": conversation.system})
     return turns
 
 
-@overload
-def _generated(outcome: ChatReply) -> Generated: ...
-@overload
-def _generated(outcome: ChatReply | ChatFailure) -> Generated | None: ...
-def _generated(outcome: ChatReply | ChatFailure) -> Generated | None:
-    if isinstance(outcome, ChatFailure):
-        return None
+def _generated(reply: ChatReply) -> Generated:
     return Generated(
-        outcome.text.strip(),
-        outcome.truncated,
-        outcome.prompt_tokens or None,  # 0 where the server does not count
-        outcome.response_tokens or None,
+        reply.text.strip(),
+        reply.truncated,
+        reply.prompt_tokens or None,  # 0 where the server does not count
+        reply.response_tokens or None,
     )
+
+
+def clip_part(path: str | Path, form: ClipForm = "input_audio") -> dict[str, Any]:
+    """A clip as a part of a message.
+
+    Raises:
+        DataError: the clip is missing or broken (see `greaves.data.speech.clips.load_clip`).
+    """
+    data = base64.b64encode(wav(load_clip(path, RATE))).decode("ascii")
+    if form == "audio_url":
+        return {"type": form, form: {"url": f"data:audio/wav;base64,{data}"}}
+    return {"type": form, form: {"data": data, "format": "wav"}}
+
+
+def wav(samples: Wave) -> bytes:
+    """A WAV file, 16-bit PCM, mono, 16 kHz: the same samples give the same bytes anywhere.
+
+    Args:
+        samples: [samples] in -1..1; what lies outside is clipped.
+    """
+    numbers = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
+    file = io.BytesIO()
+    soundfile.write(file, numbers, RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()

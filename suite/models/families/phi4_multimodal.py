@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausalLM
 
-from greaves.base.conversation import Conversation
 from greaves.models.adapters import merge_own_adapter
 from greaves.models.audio_text_processor import Heard
-from greaves.models.chat_text import plain_turns
 from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 
@@ -39,6 +37,8 @@ class Phi4Multimodal(TransformersLALM):
     lora_targets = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
     subfolders = ("speech-lora",)
     feature_batch = 1  # frames next to padding are not those of a clip alone
+    text_template = True
+    tower = "model.embed_tokens_extend.audio_embed.encoder"
     longest_clip = None
 
     @classmethod
@@ -55,17 +55,7 @@ class Phi4Multimodal(TransformersLALM):
         made = extractor(list(waves), sampling_rate=rate, return_tensors="pt")
         return dict(made), made["audio_embed_sizes"].tolist()
 
-    def turns(self, conversation: Conversation) -> list[dict[str, Any]]:
-        """Its template takes text only, the audio token in it."""
-        return plain_turns(conversation, self.audio_prompt)
-
     def when_embedded(self, use: Callable[[Tensor], None]) -> RemovableHandle:
         """The decoder itself looks tokens up and puts the audio in place."""
         extend: nn.Module = self.network.get_decoder().embed_tokens_extend
         return extend.register_forward_hook(lambda _module, _args, embeds: use(embeds))
-
-    @property
-    def audio_tower(self) -> nn.Module:
-        """The conformer; projections follow."""
-        tower: nn.Module = self.network.get_decoder().embed_tokens_extend.audio_embed.encoder
-        return tower

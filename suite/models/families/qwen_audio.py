@@ -18,7 +18,6 @@ Audio-only questions are N/A, as published: the model was not asked any.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from transformers import Qwen2AudioConfig
 
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError
+from greaves.models.audio_text_processor import expanded
 from greaves.models.contract import Generated
 from greaves.models.conversion.qwen_audio_tokens import (
     AUDIO,
@@ -119,13 +119,8 @@ class QwenAudio(Qwen2Audio):
 
     def processed(self, texts: list[str], waves: list[Any]) -> dict[str, Any]:
         """Each clip gets as many placeholders as the original gave it."""
-        counts = iter([audio_lengths(len(wave))[1] for wave in waves])
-        expanded = [
-            re.sub(re.escape(AUDIO), lambda _: AUDIO * next(counts), text) for text in texts
-        ]
-        inputs = dict(
-            self.tokenizer(expanded, add_special_tokens=False, padding=True, return_tensors="pt")
-        )
+        counts = [audio_lengths(len(wave))[1] for wave in waves]
+        inputs = expanded(self.tokenizer, texts, AUDIO, counts)
         if waves:
             mel, mask = mel_features(self.processor.feature_extractor, waves)
             inputs |= {"input_features": mel, "feature_attention_mask": mask}

@@ -30,7 +30,7 @@ from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import GreavesError
 from greaves.commands.serve import serve
 from greaves.commands.serving.protocol import choice_seeds
-from greaves.models.chat_parts import wav
+from greaves.models.families.openai_chat import wav
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""An example plug-in: one method, one task, one model and one judge, one file each."""
+"""An example plug-in: a method, a part, a metric, a task, a judge and a model, one file each."""
