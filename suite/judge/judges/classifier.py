@@ -197,7 +197,7 @@ class Classifier(Judge):
         if chosen.labels:
             raise ModelError(f"preset {chosen.preset!r} takes no labels", do="leave them out")
         cuts = {"characters": chosen.characters, "tokens": chosen.tokens}
-        asked = {name: value for name, value in cuts.items() if value is not None}
+        asked: dict[str, Any] = {name: one for name, one in cuts.items() if one is not None}
         return replace(PRESETS[chosen.preset], **asked)
 
 
