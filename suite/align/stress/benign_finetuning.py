@@ -28,12 +28,7 @@ from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune, schedule
 from greaves.align.training.objective import Example
 from greaves.align.training.processes import rank
-from greaves.align.training.supervised import (
-    CROSS_ENTROPY,
-    continuation,
-    response_ids,
-    response_of,
-)
+from greaves.align.training.supervised import CROSS_ENTROPY, continuation, response_ids, response_of
 from greaves.base.conversation import Conversation
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
@@ -94,12 +89,6 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         reference: AlignmentData,
         context: RunContext,
     ) -> Defence:
-        """Choose the questions, merge what was trained, fine-tune; see the module's docstring.
-
-        Raises:
-            DataError: there are no benign questions with responses, or no harmful reference.
-            ModelError: the model is a black box, or an encoder cannot be loaded.
-        """
         selection = select(model, data.benign, reference.harmful, defence, self.config, context)
         weights, at_inference = _parts(defence)
         with ExitStack() as merged:
@@ -137,3 +126,7 @@ def _parts(defence: Defence) -> tuple[list[Part], list[Part]]:
         else:
             at_inference.append(part)
     return weights, at_inference
+
+
+STRESSES: dict[str, type[Stress[Any]]] = {"benign-finetuning": BenignFineTuning}
+"""Name -> stress: all there are."""
