@@ -24,10 +24,9 @@ from greaves.models.contract import LALM, register_model
 from greaves.models.generation import Generation
 from greaves.models.last_position import last_outputs, recorded
 from greaves.models.loading import (
-    available,
     check_files,
     checkpoint,
-    floating,
+    computing,
     one_line,
     pretrained,
     pretrained_network,
@@ -103,8 +102,7 @@ class TransformersLALM(Generation):
         check_system(system)
         folder = cls.checkpoint_folder(path, revision)
         check_files(folder)
-        number = floating(dtype)
-        place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        place, number = computing(device, dtype)
         with one_line(f"not a {cls.architecture} checkpoint", folder):
             network = cls.read_network(folder, number)
             processor = cls.read_processor(folder)
