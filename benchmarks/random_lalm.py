@@ -21,7 +21,7 @@ from transformers import (
 from transformers.models.qwen2_audio import Qwen2AudioProcessor
 
 from greaves.models.families.qwen2_audio import Qwen2Audio
-from greaves.models.pocket.tokenizer import AUDIO, PAD, TURN_END, build_tokenizer
+from greaves.models.pocket.architecture import AUDIO, PAD, TURN_END, build_tokenizer
 
 RATE = 16_000
 

@@ -11,14 +11,18 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
-from greaves.align.needs import questions
+from greaves.align.method import (
+    AlignmentMethod,
+    Requirements,
+    RunContext,
+    questions,
+    register_method,
+)
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import preference, response_ids, token_losses
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Objective, Scored
-from greaves.align.training.own_responses import own_responses
 from greaves.align.training.prompts import under_pool
+from greaves.align.training.supervised import own_responses, preference, response_ids, token_losses
 from greaves.base.conversation import Sampling
 from greaves.data.alignment.sets import AlignmentData, load_alignment_data
 from greaves.data.folders import EMBEDDED

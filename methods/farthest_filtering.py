@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, RunContext, register_method
-from greaves.align.proximity.filtering import FarthestFilter
+from greaves.align.proximity.config import FarthestFilter
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 

@@ -23,8 +23,13 @@ from pydantic import Field
 from torch import Tensor
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
-from greaves.align.needs import questions
+from greaves.align.method import (
+    AlignmentMethod,
+    Requirements,
+    RunContext,
+    questions,
+    register_method,
+)
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example, Objective, Scored

@@ -29,9 +29,9 @@ from greaves.align.method import (
     MethodConfig,
     Requirements,
     RunContext,
+    questions,
     register_method,
 )
-from greaves.align.needs import questions
 from greaves.align.parts.steering import Steering
 from greaves.align.training.prompts import TASK_PROMPT
 from greaves.base.conversation import Conversation

@@ -13,15 +13,15 @@ from typing import ClassVar
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import (
+from greaves.align.training.fine_tuning import fine_tune
+from greaves.align.training.objective import Example
+from greaves.align.training.prompts import under_pool
+from greaves.align.training.supervised import (
     CROSS_ENTROPY,
     continuation,
     response_ids,
     response_of,
 )
-from greaves.align.training.fine_tuning import fine_tune
-from greaves.align.training.objective import Example
-from greaves.align.training.prompts import under_pool
 from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM

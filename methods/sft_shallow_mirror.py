@@ -17,14 +17,18 @@ from typing import ClassVar
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
-from greaves.align.needs import questions
+from greaves.align.method import (
+    AlignmentMethod,
+    Requirements,
+    RunContext,
+    questions,
+    register_method,
+)
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import CROSS_ENTROPY, continuation
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example
-from greaves.align.training.own_responses import SPARE, own_responses
 from greaves.align.training.prompts import under_pool
+from greaves.align.training.supervised import CROSS_ENTROPY, SPARE, continuation, own_responses
 from greaves.base.conversation import Sampling
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM

@@ -44,15 +44,14 @@ def publish(
 
 def _to_hub(repo: str, run: RunFolder, name: str, authors: list[str]) -> list[str]:
     """Make the site in a temporary folder, then push it and what can be downloaded from it."""
-    from greaves.leaderboards.publish import cards
-    from greaves.leaderboards.publish.site import publish_to
+    from greaves.leaderboards.publish import site
 
     hub.token()  # told before the work, not after
     with tempfile.TemporaryDirectory(prefix="greaves-publish-") as work:
         space, dataset = Path(work) / "space", Path(work) / "dataset"
         with told():
-            submission = publish_to(space, run, name, authors)
+            submission = site.publish_to(space, run, name, authors)
         shutil.copytree(space / "runs" / name, dataset, ignore=shutil.ignore_patterns("index.html"))
-        write_text(space / "README.md", cards.space_card(submission))
-        write_text(dataset / "README.md", cards.dataset_card(submission, repo, authors))
+        write_text(space / "README.md", site.space_card(submission))
+        write_text(dataset / "README.md", site.dataset_card(submission, repo, authors))
         return hub.push(repo, dataset=dataset, space=space)

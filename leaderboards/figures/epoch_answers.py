@@ -7,12 +7,11 @@ that nothing is asked twice, and a killed figure carries on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from greaves.answer.answering import answer, write_questions
-from greaves.answer.asking import samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Speaker, samples_of
 from greaves.base.progress import Steps
 from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
@@ -30,35 +29,22 @@ LEDGERS = Path("figures") / "representations"
 """Inside the run folder."""
 
 
-@dataclass(frozen=True)
-class Rate:
-    """ASR or ORR of one state.
+def rates(verdicts: Sequence[Verdict]) -> dict[str, dict[str, float]]:
+    """Metric ("asr" or "orr") -> rate, over verdicts on one state; nothing where none is scored.
 
-    Attributes:
-        value, low, high: percent, with the ends of the 95 % interval.
-        n_questions: questions with a scored response.
-        n_responses, n_unscored: responses, and those that the judge could not score.
+    Returns:
+        Of each `value`, `low` and `high` (percent, 95 % interval), questions with a scored
+        response (`n_questions`), `n_responses`, and those that the judge could not score
+        (`n_unscored`).
     """
-
-    value: float
-    low: float
-    high: float
-    n_questions: int
-    n_responses: int
-    n_unscored: int
-
-
-def rates(verdicts: Sequence[Verdict]) -> dict[str, Rate]:
-    """Metric ("asr" or "orr") -> rate, over verdicts on one state; nothing where none is scored."""
     found = {}
     for one in sort_verdicts(verdicts):
         for metric in (Asr(), Orr()):
             means = one.per_question().present
             if len(means) and metric.asks(one.key):
-                estimate = metric.estimate(means, DEFAULT_SEED)
-                found[metric.name] = Rate(
-                    estimate.value, estimate.low, estimate.high, len(means), *one.counts()
-                )
+                counts = zip(("n_responses", "n_unscored"), one.counts(), strict=True)
+                estimate = asdict(metric.estimate(means, DEFAULT_SEED))
+                found[metric.name] = {**estimate, "n_questions": len(means), **dict(counts)}
     return found
 
 
@@ -68,11 +54,9 @@ def verdicts_of(
     """Verdicts on `questions`, of the judge of their benchmark: found, or asked for now.
 
     Args:
-        run: an opened run.
         state: whose; its defence is attached to `model` where it must be asked.
         model: the run's model, nothing attached.
         questions: of one or more tasks of the run.
-        steps: where progress is shown.
     """
     tasks = {question.task for question in questions}
     judges = {task: _judge(run, task).identity for task in tasks}
@@ -104,15 +88,8 @@ def _ask(
         for sample in samples_of(own, run.benchmark(task).sampling, speaker)
     ]
     write_questions(place, samples)
-    answer(
-        place,
-        speaker,
-        state.defence,
-        samples,
-        batch_size=run.recipe.batch_size,
-        steps=steps,
-        stage=f"{state.method}, {state.name}: responses",
-    )
+    stage, size = f"{state.method}, {state.name}: responses", run.recipe.batch_size
+    answer(place, speaker, state.defence, samples, batch_size=size, steps=steps, stage=stage)
     for task, own in tasks.items():
         judge_responses(place, _judge(run, task), own)
     return place

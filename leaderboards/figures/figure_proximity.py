@@ -10,38 +10,30 @@ from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.figures.options import AsJson, ModelName, Out, RunPath
 
 if TYPE_CHECKING:
-    import altair as alt
-
-    from greaves.leaderboards.figures.drawing import Rows
     from greaves.leaderboards.figures.inside_run import InsideRun
-
-_WIDTH, _HEIGHT, _BINS = 340, 150, 30
-_FATES = ("fine-tuned on", "left", "filtered out")
-_COLOURS = ("#e4572e", "#4c78a8", "#b0b0b0")
 
 
 def command(
-    run: RunPath,
-    model: ModelName = None,
-    out: Out = None,
-    as_json: AsJson = False,
+    run: RunPath, model: ModelName = None, out: Out = None, as_json: AsJson = False
 ) -> None:
     """Distance of each benign question to the nearest harmful one, axis by axis."""
     RunFolder.open(run)
-    from greaves.leaderboards.figures import drawing
+    from greaves.leaderboards.figures import charts
     from greaves.leaderboards.figures.inside_run import InsideRun
 
     inside = InsideRun(run, model)
     selections = _selections(inside)
-    rows = [row for number, one in enumerate(selections) for row in _rows(number, one)]
+    rows = [
+        row for number, one in enumerate(selections) for row in charts.proximity_rows(number, one)
+    ]
     facts = {
         "run": inside.facts.name,
         "label": inside.facts.label,
         "model": inside.spec.shown,
         "selections": [{**one, "items": len(one["items"])} for one in selections],
     }
-    drawing.finish(
-        _chart(rows, selections),
+    charts.finish(
+        charts.proximity(rows, selections),
         rows,
         facts,
         run=run,
@@ -85,71 +77,3 @@ def _selections(inside: InsideRun) -> list[dict[str, Any]]:
             do="give a method `stress: benign-finetuning` in the recipe and run it",
         )
     return measured
-
-
-def _rows(number: int, selection: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a question and axis."""
-    return [
-        {
-            "selection": number,
-            "methods": " ".join(selection["cells"]),
-            "axis": axis,
-            "encoder": encoder,
-            "id": item["id"],
-            "distance": item[axis],
-            "fate": _FATES[0] if item["taken"] else _FATES[1] if item["kept"] else _FATES[2],
-        }
-        for axis, encoder in selection["encoders"].items()
-        for item in selection["items"]
-    ]
-
-
-def _chart(rows: Rows, selections: list[dict[str, Any]]) -> alt.ConcatChart:
-    """One panel a selection and axis; panels of one axis and encoder share their scale."""
-    import altair as alt
-
-    panels = []
-    for number, selection in enumerate(selections):
-        for axis, encoder in selection["encoders"].items():
-            own = [row for row in rows if (row["selection"], row["axis"]) == (number, axis)]
-            alike = [
-                row["distance"] for row in rows if (row["axis"], row["encoder"]) == (axis, encoder)
-            ]
-            panels.append(
-                _panel(own, min(alike), max(alike), f"{axis} distance ({encoder})").properties(
-                    title=_heading(selection)
-                )
-            )
-    return alt.concat(*panels, columns=2)
-
-
-def _heading(selection: dict[str, Any]) -> alt.Title:
-    import altair as alt
-
-    names = selection["cells"]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    chosen = f"{selection['side']} {100 * selection['fraction']:g} %, {selection['axis']} axis"
-    return alt.Title(chosen, subtitle=shown)
-
-
-def _panel(rows: Rows, low: float, high: float, title: str) -> alt.Chart:
-    import altair as alt
-
-    from greaves.leaderboards.figures.drawing import legend
-
-    span = high - low or 1.0
-    ends = alt.Bin(extent=[low, low + span], step=span / _BINS)
-    colour = alt.Color(
-        "fate:N", scale=alt.Scale(domain=_FATES, range=_COLOURS), sort=_FATES, legend=legend()
-    )
-    data = alt.InlineData(values=[{"d": row["distance"], "fate": row["fate"]} for row in rows])
-    chart: alt.Chart = (
-        alt.Chart(data, width=_WIDTH, height=_HEIGHT)
-        .mark_bar(binSpacing=1)
-        .encode(
-            x=alt.X("d:Q", bin=ends, title=title),
-            y=alt.Y("count():Q", title="benign questions"),
-            color=colour,
-        )
-    )
-    return chart

@@ -15,7 +15,7 @@ from greaves.base.run_folder import CellFolder, RunFacts, RunFolder
 from greaves.data.task import TASKS
 from greaves.leaderboards.read.slices import VANILLA
 from greaves.models.contract import LALM, load_model
-from greaves.recipe.reading import BenchmarkSpec, ModelSpec, Recipe
+from greaves.recipe.schema import BenchmarkSpec, ModelSpec, Recipe
 
 
 class InsideRun:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import TSNE
+from sklearn.metrics import silhouette_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from greaves.base.errors import DataError
 from greaves.base.lock import lock
@@ -17,10 +25,15 @@ from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.leaderboards.figures.epoch_answers import LEDGERS, ledger_of, rates, verdicts_of
 from greaves.leaderboards.figures.inside_run import InsideRun, stem_of
-from greaves.leaderboards.figures.planes import PERPLEXITY, principal_components, t_sne
-from greaves.leaderboards.figures.separability import FOLDS, REPEATS, separability
 from greaves.leaderboards.figures.states import Matrix, State, hidden_states, through_training
 from greaves.models.contract import LALM
+
+PERPLEXITY = 30
+"""Of t-SNE: scikit-learn's default. The papers do not say theirs."""
+
+FOLDS, REPEATS = 5, 5
+
+Plane = NDArray[np.float64]
 
 
 def look(
@@ -62,8 +75,11 @@ def look(
     with lock(path / LEDGERS) if asking else nullcontext(), Steps() as steps:
         seen = [_look_at(run, state, lalm, questions, plot_seed, steps) for state in states]
     points = [each for each, _ in seen]
-    flat = [t_sne(each, seed=plot_seed) for each in points]
     components, variance = principal_components(points)
+    planes = [
+        np.hstack([t_sne(each, seed=plot_seed), pca]).tolist()
+        for each, pca in zip(points, components, strict=True)
+    ]
     rows = [
         {
             "state": state.name,
@@ -71,13 +87,10 @@ def look(
             "question_id": question.id,
             "kind": question.kind,
             "category": question.category,
-            "tsne_1": float(flat[place][number, 0]),
-            "tsne_2": float(flat[place][number, 1]),
-            "pca_1": float(components[place][number, 0]),
-            "pca_2": float(components[place][number, 1]),
+            **dict(zip(("tsne_1", "tsne_2", "pca_1", "pca_2"), place, strict=True)),
         }
-        for place, state in enumerate(states)
-        for number, question in enumerate(questions)
+        for state, plane in zip(states, planes, strict=True)
+        for question, place in zip(questions, plane, strict=True)
     ]
     facts = {
         "run": run.facts.name,
@@ -122,10 +135,89 @@ def _look_at(
         "state": state.name,
         "epoch": state.epoch,
         "defence_hash": state.defence.hash,
-        "asr": asdict(judged["asr"]) if "asr" in judged else None,
-        "orr": asdict(judged["orr"]) if "orr" in judged else None,
-        "auc": apart.auc,
-        "auc_sd": apart.auc_sd,
-        "silhouette": apart.silhouette,
+        "asr": judged.get("asr"),
+        "orr": judged.get("orr"),
+        **asdict(apart),
         "answers": str((state.cell or ledger_of(run, state)).path.relative_to(run.path)),
     }
+
+
+def t_sne(points: NDArray[Any], *, seed: int = 0) -> Plane:
+    """t-SNE of one state, [questions, 2]. Its axes, scale and the size of gaps mean nothing.
+
+    Args:
+        points: [questions, hidden_size], at least four questions.
+        seed: of the embedding, which starts from the principal components.
+    """
+    perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
+    embedding = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+    return np.asarray(embedding.fit_transform(points), dtype=np.float64)
+
+
+def principal_components(states: Sequence[NDArray[Any]]) -> tuple[list[Plane], list[float]]:
+    """The first two principal components of all states together: movement and distance can be read.
+
+    Args:
+        states: [states] of [questions, hidden_size].
+
+    Returns:
+        [states] of [questions, 2], and the share of the variance on either axis.
+    """
+    pca = PCA(2, svd_solver="full").fit(np.concatenate(states))
+    return [pca.transform(state) for state in states], pca.explained_variance_ratio_.tolist()
+
+
+@dataclass(frozen=True)
+class Separability:
+    """Separability of harmful from benign representations.
+
+    Attributes:
+        auc: area under the ROC curve of a linear probe on questions it was not fitted on: 0.5 is
+            chance, 1 apart. Mean over folds and repeats.
+        auc_sd: standard deviation over the repeats, which differ in how the folds were drawn.
+        silhouette: mean silhouette of the two classes, Euclidean, -1 to 1: 0 is overlap. Unlike the
+            probe it goes on rising once the classes are linearly apart.
+    """
+
+    auc: float
+    auc_sd: float
+    silhouette: float
+
+
+def separability(
+    points: NDArray[Any], harmful: Sequence[bool], groups: Sequence[str], *, seed: int = 0
+) -> Separability:
+    """Probe representations with L2 logistic regression (C = 1) on standardised dimensions.
+
+    The probe is cross-validated in five stratified folds, five times over. No group is split
+    between fitting and scoring, so a probe cannot score on the mirror of what it has seen.
+
+    Args:
+        points: [questions, hidden_size].
+        harmful: [questions].
+        groups: [questions], the same for a harmful question and its mirror.
+        seed: of the folds.
+
+    Raises:
+        DataError: fewer than two questions of a kind.
+    """
+    labels = np.asarray(harmful, dtype=int)
+    names = np.asarray(groups)
+    folds = min(FOLDS, *(len({*names[labels == kind]}) for kind in (0, 1)))
+    if folds < 2:
+        raise DataError("a probe needs at least two harmful and two benign questions")
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    repeats = [
+        cross_val_score(
+            probe,
+            points,
+            labels,
+            groups=names,
+            scoring="roc_auc",
+            cv=StratifiedGroupKFold(folds, shuffle=True, random_state=seed + repeat),
+        ).mean()
+        for repeat in range(REPEATS)
+    ]
+    return Separability(
+        float(np.mean(repeats)), float(np.std(repeats)), float(silhouette_score(points, labels))
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,7 @@ from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder
 from greaves.leaderboards.figures.inside_run import InsideRun, kept_epochs, saved_defence
 from greaves.leaderboards.read.slices import VANILLA
-
-if TYPE_CHECKING:
-    from greaves.models.contract import LALM
+from greaves.models.contract import LALM
 
 Matrix = NDArray[np.float32]
 
@@ -66,8 +64,6 @@ def through_training(
     A method without epochs has two states, vanilla and aligned.
 
     Args:
-        run: an opened run.
-        method: name in the recipe.
         seed: training seed; the method's first one if unset.
         epochs: which to return; all that were kept if unset.
 
@@ -101,17 +97,11 @@ def through_training(
 
 
 def hidden_states(
-    model: LALM,
-    questions: Sequence[Question],
-    batch_size: int,
-    layers: Sequence[int] | None = None,
+    model: LALM, questions: Sequence[Question], batch_size: int, layers: Sequence[int] | None = None
 ) -> Matrix:
     """Hidden states at the last prompt position, under whatever defence is attached.
 
     Args:
-        model: a white-box model.
-        questions: put to it as the run put them.
-        batch_size: questions at a time.
         layers: decoder layers from 1; the last one alone if unset.
 
     Returns:

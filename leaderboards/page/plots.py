@@ -223,11 +223,7 @@ def _coordinates(row: Row, rows: Sequence[Row], name: str) -> dict[str, Any]:
 
 
 def _ends(row: Row) -> dict[str, float | None]:
-    return {
-        row.metric: row.value,
-        f"{row.metric}_low": row.low,
-        f"{row.metric}_high": row.high,
-    }
+    return {row.metric: row.value, f"{row.metric}_low": row.low, f"{row.metric}_high": row.high}
 
 
 def _dominates(one: dict[str, Any], other: dict[str, Any]) -> bool:

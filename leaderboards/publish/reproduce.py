@@ -18,10 +18,7 @@ def commands(manifest: Manifest) -> list[str]:
     if git is None:
         install = [f"python -m pip install greaves=={manifest.versions['greaves']} -c versions.txt"]
     else:
-        install = [
-            f"git checkout {git.commit}",
-            "python -m pip install . -c versions.txt",
-        ]
+        install = [f"git checkout {git.commit}", "python -m pip install . -c versions.txt"]
     return [
         *install,
         f"greaves validate submission-{name}.zip",

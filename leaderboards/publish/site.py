@@ -1,21 +1,26 @@
-"""The static site in a folder: an index, a folder a run, and the file that says it is ours."""
+"""The static site of runs, and the README files of what goes to the hub.
+
+The pages are templates: plain HTML with its style inside; no script, nothing fetched.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import TypeAdapter, ValidationError
 
 from greaves.base.errors import GreavesError
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_json, write_text
 from greaves.leaderboards.board.notes import notes
+from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.publish import reproduce
-from greaves.leaderboards.publish.index_html import Published, index_page
-from greaves.leaderboards.show import render
+from greaves.leaderboards.show import render, wide
 from greaves.leaderboards.submission.contents import Submission, read_submission
 from greaves.leaderboards.submission.write import write_submission
 
@@ -23,7 +28,33 @@ FORMAT = 1
 MARK = "greaves-site.json"
 """The file that makes a folder a site of ours: format, and the runs with their authors."""
 
+_PAGES = Environment(
+    loader=PackageLoader("greaves.leaderboards.publish"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 _RUNS: TypeAdapter[dict[str, list[str]]] = TypeAdapter(dict[str, list[str]])
+
+
+class Published(NamedTuple):
+    """One run of a site.
+
+    Attributes:
+        folder: of its files, relative to the index.
+        submission: what was packed.
+        rows: its leaderboard.
+        notes: what a reader must be told beside it.
+        authors: for the citation.
+    """
+
+    folder: str
+    submission: Submission
+    rows: Sequence[Row]
+    notes: Sequence[str]
+    authors: Sequence[str]
 
 
 def publish_to(folder: Path, run: RunFolder, name: str, authors: Sequence[str]) -> Submission:
@@ -83,10 +114,7 @@ def _write_run(place: Path, run: RunFolder, submission: Submission, authors: Seq
     manifest, verdicts = submission.manifest, submission.verdicts()
     rows = submission.table()
     page = render.markdown(
-        rows,
-        title=reproduce.title(manifest),
-        notes=notes(verdicts),
-        hashes=manifest.hashes,
+        rows, title=reproduce.title(manifest), notes=notes(verdicts), hashes=manifest.hashes
     )
     write_text(place / "leaderboard.md", page)
     write_text(place / "leaderboard.csv", render.as_csv(rows))
@@ -105,3 +133,45 @@ def _published(folder: Path, runs: dict[str, list[str]]) -> list[Published]:
         remarks = notes(submission.verdicts())
         found.append(Published(f"runs/{name}", submission, submission.table(), remarks, authors))
     return found
+
+
+def index_page(runs: Sequence[Published]) -> str:
+    """The index of a site: every run with its table, downloads, citation and commands."""
+    known = {"wide": wide, "reproduce": reproduce, "downloads": _downloads}
+    return _PAGES.get_template("index.html").render(runs=runs, **known)
+
+
+def _downloads(name: str) -> dict[str, str]:
+    every = "records, recipe, hashes and versions; every number can be computed again from it"
+    return {
+        f"submission-{name}.zip": every,
+        "leaderboard.md": "the table as Markdown",
+        "leaderboard.csv": "the rows as CSV",
+        "leaderboard.json": "the rows as JSON",
+        "recipe.yaml": "what was run",
+        "versions.txt": "package versions, for pip",
+        "CITATION.cff": "citation",
+    }
+
+
+def space_card(submission: Submission) -> str:
+    """README of the static Space: a head of YAML fields for the hub, then Markdown."""
+    name, title = f"Greaves {submission.manifest.name}", reproduce.title(submission.manifest)
+    head = {"title": name, "sdk": "static", "app_file": "index.html", "pinned": False}
+    return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n# {render.escaped(title)}\n"
+
+
+def dataset_card(submission: Submission, repo: str, authors: Sequence[str]) -> str:
+    """README of the dataset: what it holds, how to check it, how to repeat and cite it."""
+    title, tags = (
+        reproduce.title(submission.manifest),
+        ["audio", "safety", "leaderboard", "greaves"],
+    )
+    return _PAGES.get_template("dataset.md").render(
+        head=yaml.safe_dump({"pretty_name": title, "tags": tags, "viewer": False}, sort_keys=False),
+        title=render.escaped(title),
+        repo=repo,
+        name=submission.manifest.name,
+        commands="\n".join(reproduce.commands(submission.manifest)),
+        citation=reproduce.bibtex(submission, authors).rstrip("\n"),
+    )

@@ -42,9 +42,7 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
 
 def _no_verdicts(run: RunFolder) -> GreavesError:
     return GreavesError(
-        "the run has no verdicts yet",
-        where=str(run.path),
-        do="answer and judge first: greaves run",
+        "the run has no verdicts yet", where=str(run.path), do="answer and judge first: greaves run"
     )
 
 

@@ -15,7 +15,7 @@ from greaves.leaderboards.show import render
 from greaves.leaderboards.submission import cell_checks, task_checks
 from greaves.leaderboards.submission.contents import Submission
 from greaves.leaderboards.submission.manifest import Manifest
-from greaves.recipe.reading import MethodSpec
+from greaves.recipe.schema import MethodSpec
 
 _NEAR = 2e-4  # floats are written with 4 decimals
 _ABSENT = "absent"

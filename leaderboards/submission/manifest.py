@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from greaves.base.machine import GitState, Hardware
 from greaves.base.records import Question, Record
-from greaves.recipe.reading import Recipe
+from greaves.recipe.schema import Recipe
 
 FORMAT = 1
 """Version of the submission format."""

@@ -27,7 +27,7 @@ from greaves.leaderboards.submission.manifest import (
     slug,
 )
 from greaves.leaderboards.submission.paths import without_folders
-from greaves.recipe.reading import Recipe
+from greaves.recipe.schema import Recipe
 
 
 def pack(run: RunFolder, name: str) -> bytes:

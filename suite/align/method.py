@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from greaves.align.defence import Defence
 from greaves.align.training.spec import TrainingSpec
+from greaves.base.errors import DataError
 from greaves.base.registry import Registry, registry
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
@@ -109,3 +110,24 @@ class AlignmentMethod(ABC, Generic[ConfigT]):
 
 METHODS: Registry[type[AlignmentMethod[Any]]] = registry("method")
 register_method = METHODS.register
+
+
+def questions(
+    data: AlignmentData | None, method: str, *, harmful: int = 1, benign: int = 1
+) -> AlignmentData:
+    """The data, if they hold enough questions of each kind.
+
+    Args:
+        data: what `align` was given.
+        method: its name in the message.
+        harmful, benign: questions needed at least.
+
+    Raises:
+        DataError: there are fewer, or no data at all.
+    """
+    if data is None or len(data.harmful) < harmful or len(data.benign) < benign:
+        raise DataError(
+            f"{method} needs alignment data with at least {harmful} harmful and {benign} benign"
+            " questions"
+        )
+    return data

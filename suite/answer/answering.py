@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from greaves.align.defence import Defence
-from greaves.answer.asking import Said, Sample, ask
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Said, Sample, Speaker, ask
 from greaves.base.progress import Steps
 from greaves.base.records import Cost, Response
 from greaves.base.run_folder import AskedQuestion, CellFolder

@@ -13,8 +13,9 @@ from greaves.api.result import Result
 from greaves.base.progress import Steps
 from greaves.base.yaml_lines import explained
 from greaves.recipe import schema
-from greaves.recipe.reading import Plan, find_recipe, read_plan
-from greaves.recipe.validate import check_recipe
+from greaves.recipe.packaged import find_recipe
+from greaves.recipe.plan import Plan
+from greaves.recipe.reading import check_recipe, read_plan
 from greaves.run.runner import run
 
 HERE = "recipe"

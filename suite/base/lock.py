@@ -50,16 +50,13 @@ class LocalFiles:
     """A folder that every machine sees."""
 
     def cat_file(self, path: str) -> bytes:
-        """Content of a file."""
         return Path(path).read_bytes()
 
     def pipe_file(self, path: str, value: bytes) -> None:
-        """Replace a file in one step."""
         with replacing(Path(path)) as part:
             part.write_bytes(value)
 
     def rm_file(self, path: str) -> None:
-        """Remove a file."""
         os.unlink(path)
 
 
@@ -77,11 +74,9 @@ def lock(folder: Path, *, writer: str = "run", option: str = "--run-dir") -> Ite
     """
     with _flock(folder, 0.0, writer, f"choose another with {option}") as held:
         if not held:
-            raise StoreError(
-                "the file system of this folder has no locks",
-                where=str(folder),
-                do=f"choose a local one with {option}, or run with --cluster, which needs none",
-            )
+            what = "the file system of this folder has no locks"
+            do = f"choose a local one with {option}, or run with --cluster, which needs none"
+            raise StoreError(what, where=str(folder), do=do)
         yield
 
 
@@ -117,29 +112,25 @@ def _flock(folder: Path, patience: float, writer: str, do: str) -> Iterator[bool
         raise StoreError(f"cannot be written ({reason(error)})", where=str(folder), do=do) from None
     end = time.monotonic() + patience
     try:
-        while not (held := _taken_now(descriptor)) and held is not None:
-            if time.monotonic() >= end:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                raise _taken(writer, holder or "unknown", str(folder), do)
-            time.sleep(0.2)
+        held = None
+        while held is None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                    raise _taken(writer, holder or "unknown", str(folder), do) from None
+                time.sleep(0.2)
+            except OSError:
+                held = False
         if held:
             with suppress(OSError):  # the disk may have no room for the holder's name
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{_me()}\n".encode(), 0)
-        yield bool(held)
+        yield held
     finally:
         os.close(descriptor)
-
-
-def _taken_now(descriptor: int) -> bool | None:
-    """Whether the lock was free; None where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 @contextmanager
@@ -200,11 +191,9 @@ class _Lease:
                 self._write()
 
     def check(self) -> None:
-        late = time.monotonic() - self.renewed > STALE
-        if self.lost or late:
-            raise StoreError(
-                "another process has taken this cell over", where=self.path, do="leave it to it"
-            )
+        if self.lost or time.monotonic() - self.renewed > STALE:
+            what = "another process has taken this cell over"
+            raise StoreError(what, where=self.path, do="leave it to it")
 
     def give_up(self) -> None:
         if not self.lost:
@@ -232,8 +221,5 @@ def _me() -> str:
 
 
 def _taken(writer: str, holder: str, where: str, do: str) -> StoreError:
-    return StoreError(
-        f"another {writer} ({holder}) is writing to this folder",
-        where=where,
-        do=f"wait for it, or {do}",
-    )
+    what = f"another {writer} ({holder}) is writing to this folder"
+    return StoreError(what, where=where, do=f"wait for it, or {do}")

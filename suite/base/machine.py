@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -16,31 +17,16 @@ from pydantic import Field
 import greaves
 from greaves.base.records import Record, content_hash
 
-_PACKAGES = (
-    "greaves",
-    "greaves.leaderboards",
-    "greaves.methods",
-    "greaves.recipes",
-    "greaves.tasks",
-)
+_PACKAGES = ("", ".leaderboards", ".methods", ".recipes", ".tasks")
+"""All that `source_hash` covers, below `greaves`."""
 
-
-_VERSIONED = (
-    "torch",
-    "transformers",
-    "peft",
-    "accelerate",
-    "deepspeed",
-    "lm_eval",
-    "numpy",
-    "scipy",
-)
+_NAMED = ("torch", "transformers", "peft", "accelerate", "deepspeed", "lm_eval", "numpy", "scipy")
 
 
 def versions() -> dict[str, str]:
     """Versions of Greaves, Python and the packages that could change a result, as installed."""
     found = {"greaves": greaves.__version__, "python": platform.python_version()}
-    for name in _VERSIONED:
+    for name in _NAMED:
         with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -96,21 +82,17 @@ def hardware() -> Hardware:
     import torch
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError):
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        names = re.findall(r"^model name[^:\n]*:(.*)$", facts, re.MULTILINE)
+        cpu = names[0].strip() if names else cpu
     return Hardware(
-        cpu=_cpu_model(),
+        cpu=cpu,
         cores=os.cpu_count() or 1,
         ram_gib=round(memory / 2**30, 1),
         gpus=tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())),
     )
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def git_state(file: Path | None = None) -> GitState | None:
@@ -120,32 +102,25 @@ def git_state(file: Path | None = None) -> GitState | None:
     other repository says nothing about that repository.
     """
     file = (file or Path(greaves.__file__)).resolve()
-    if _git(file, "ls-files", "--error-unmatch", file.name) is None:
-        return None
-    commit, changes = _git(file, "rev-parse", "HEAD"), _git(file, "status", "--porcelain")
-    if commit is None or changes is None:
-        return None
-    return GitState(commit=commit.strip(), dirty=bool(changes.strip()))
 
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
 
-def _git(file: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(file.parent), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        git("ls-files", "--error-unmatch", file.name)
+        commit, changes = git("rev-parse", "HEAD").strip(), git("status", "--porcelain").strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return GitState(commit=commit, dirty=bool(changes))
 
 
 def source_hash() -> str:
     """SHA-256 (hex) over Greaves' own Python files; the same from a checkout and from a wheel."""
     found: dict[str, str] = {}
-    for package in _PACKAGES:
+    for package in (f"greaves{part}" for part in _PACKAGES):
         for root in importlib.import_module(package).__path__:
             for path in Path(root).rglob("*.py"):
                 name = f"{package.replace('.', '/')}/{path.relative_to(root).as_posix()}"

@@ -37,36 +37,29 @@ MOVED: dict[str, tuple[str, ...]] = {
 """Old module -> the modules that have its names now. Goes in version 0.3."""
 
 
-class Finder(importlib.abc.MetaPathFinder):
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds a module under its old name, after all other finders have failed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """See `importlib.abc.MetaPathFinder`."""
-        parent = any(old.startswith(f"{fullname}.") for old in MOVED)
-        if fullname not in MOVED and not (parent and fullname == "greaves.judges"):
+        if fullname not in MOVED and fullname != "greaves.judges":
             return None
-        return importlib.machinery.ModuleSpec(fullname, _Loader(), is_package=parent)
+        parent = any(old.startswith(f"{fullname}.") for old in MOVED)
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=parent)
 
-
-class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Fill the old module with a look-up in the new ones."""
         homes = MOVED.get(module.__name__)
         if homes is None:
             return
-        warnings.warn(
-            f"{module.__name__} is now {homes[0]}; the old name goes in version 0.3",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        said = f"{module.__name__} is now {homes[0]}; the old name goes in version 0.3"
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
 
         def look_up(name: str) -> Any:
-            for home in homes:
-                found = importlib.import_module(home)
-                if hasattr(found, name):
-                    return getattr(found, name)
+            for home in map(importlib.import_module, homes):
+                if hasattr(home, name):
+                    return getattr(home, name)
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         module.__getattr__ = look_up  # type: ignore[method-assign]

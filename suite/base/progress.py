@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from greaves.base.text import printable
 
@@ -32,15 +24,13 @@ class Steps:
 
     def __init__(self, plain: bool | None = None) -> None:
         self.plain = not sys.stderr.isatty() if plain is None else plain
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            *(progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._task: progress.TaskID | None = None
         self._stage = ""
         self._start = self._last = self._first = 0.0
 
@@ -49,12 +39,7 @@ class Steps:
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if not self.plain:
             self._bar.stop()
 
@@ -78,12 +63,7 @@ class Steps:
         if not self.plain and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
         elif self.plain and (now - self._last >= PLAIN_EVERY):
-            self._last = now
-            print(f"{stage}: {done}/{total}, {self._left(now, done, total)}", file=sys.stderr)
-            sys.stderr.flush()
-
-    def _left(self, now: float, done: int, total: int) -> str:
-        fresh = done - self._first
-        if fresh <= 0:
-            return "time left unknown"
-        return f"about {round((now - self._start) / fresh * (total - done))} s left"
+            self._last, left = now, "time left unknown"
+            if (fresh := done - self._first) > 0:
+                left = f"about {round((now - self._start) / fresh * (total - done))} s left"
+            print(f"{stage}: {done}/{total}, {left}", file=sys.stderr, flush=True)

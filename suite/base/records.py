@@ -120,7 +120,7 @@ class Response(Record):
     Responses that differ only in their cost are equal.
 
     Attributes:
-        key: hash of all that could change the text (see `greaves.answer.keys.Speaker`).
+        key: hash of all that could change the text (see `greaves.answer.asking.Speaker`).
         model, method, seed: who answered; `seed` is the training seed of the defence.
         sample: index of the sampled response to this question, from 0.
         sample_seed: seed of this one sample; the same key always gives the same text.
@@ -160,23 +160,10 @@ class Response(Record):
         cost: Cost | None = None,
     ) -> Response:
         """A response to `question`, with its coordinates copied over."""
-        return cls(
-            key=key,
-            model=model,
-            method=method,
-            seed=seed,
-            task=question.task,
-            task_version=question.task_version,
-            mode=question.mode,
-            kind=question.kind,
-            category=question.category,
-            question_id=question.id,
-            sample=sample,
-            sample_seed=sample_seed,
-            text=text,
-            truncated=truncated,
-            cost=cost,
-        )
+        own: dict[str, Any] = {"key": key, "model": model, "method": method, "seed": seed}
+        own |= {"sample": sample, "sample_seed": sample_seed, "text": text, "cost": cost}
+        same = {name: getattr(question, name) for name in _ASKED}
+        return cls(question_id=question.id, truncated=truncated, **own, **same)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Response):
@@ -242,10 +229,9 @@ class Verdict(Record):
         score: float | None = None,
     ) -> Verdict:
         """A verdict on `response`, with its coordinates copied over."""
-        same = {
-            name: getattr(response, name) for name in cls.model_fields if name in _SHARED_FIELDS
-        }
+        same = {name: getattr(response, name) for name in _ANSWERED}
         return cls(judge=judge, outcome=outcome, reason=reason, score=score, **same)
 
 
-_SHARED_FIELDS = frozenset(Response.model_fields) & frozenset(Verdict.model_fields)
+_ASKED = ("task", "task_version", "mode", "kind", "category")
+_ANSWERED = tuple(name for name in Verdict.model_fields if name in Response.model_fields)

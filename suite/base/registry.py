@@ -15,7 +15,6 @@ raises.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -27,6 +26,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from greaves.base.errors import RegistryError
 from greaves.base.sources import registered_in
+from greaves.base.text import hint
 
 T = TypeVar("T")
 
@@ -91,15 +91,9 @@ class Registry(Generic[T]):
         if (target := self._find(name)) is not None:
             return target
         if name in self._broken:
-            raise RegistryError(
-                f"{self.kind} {name!r} could not be loaded: {self._broken[name]}",
-                do="repair or uninstall the package that provides it",
-            )
-        near = difflib.get_close_matches(name, self.names(), n=1)
-        raise RegistryError(
-            f"unknown {self.kind} {name!r}",
-            do=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self.names())}",
-        )
+            what = f"{self.kind} {name!r} could not be loaded: {self._broken[name]}"
+            raise RegistryError(what, do="repair or uninstall the package that provides it")
+        raise RegistryError(f"unknown {self.kind} {name!r}", do=hint(name, self.names()))
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -130,10 +124,8 @@ class Registry(Generic[T]):
         source = source or getattr(target, "__module__", "")
         present = self.built_in.get(name) or self._entries.get(name)
         if present is not None and not _same(present, target, source):
-            raise RegistryError(
-                f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}",
-                do="rename one of them",
-            )
+            what = f"{self.kind} {name!r} is registered twice, by {present.source} and by {source}"
+            raise RegistryError(what, do="rename one of them")
         home = self.built_in if name in self.built_in else self._entries
         home[name] = Entry(name, target, source)
 

@@ -32,7 +32,7 @@ from greaves.base.store import (
     as_lines,
     read_lines,
     read_plain,
-    reason,
+    readable,
     write_json,
     write_text,
 )
@@ -129,14 +129,11 @@ class CellFolder:
         """cell.json, or nothing if the cell has not started."""
         path = self.path / "cell.json"
         facts = _read_json(path)
-        needed = {"model", "method", "seed", "fingerprint", "defence_hash"}
-        if path.is_file() and not needed <= facts.keys():
-            missing = ", ".join(sorted(needed - facts.keys()))
-            raise StoreError(
-                f"not the facts of a cell: no {missing}",
-                where=str(path),
-                do="remove the file and run again; no response is lost",
-            )
+        missing = {"model", "method", "seed", "fingerprint", "defence_hash"} - facts.keys()
+        if missing and path.is_file():
+            what = f"not the facts of a cell: no {', '.join(sorted(missing))}"
+            do = "remove the file and run again; no response is lost"
+            raise StoreError(what, where=str(path), do=do)
         return facts
 
     def add_usage(self, name: str, usage: Usage | None) -> None:
@@ -151,15 +148,17 @@ class CellFolder:
             raise StoreError(f"not a count of usage ({error})", where=str(path)) from None
         write_json(path, {**known, name: (before + usage).as_dict()})
 
+    def _keys(self) -> set[str]:
+        return {key for item in self.questions() for key in item.keys}
+
     def current_responses(self) -> list[Response]:
         """Responses that belong to what the cell asks now; stale lines are left out."""
-        keys = {key for item in self.questions() for key in item.keys}
-        found = read_lines(self.path / "responses.jsonl", Response)
+        keys, found = self._keys(), read_lines(self.path / "responses.jsonl", Response)
         return [item for item in found if item.key in keys]
 
     def current_verdicts(self) -> list[Verdict]:
         """The last verdict of each judge on every response that is current."""
-        keys = {key for item in self.questions() for key in item.keys}
+        keys = self._keys()
         last: dict[tuple[str, str], Verdict] = {}
         for path in sorted(self.path.glob("verdicts.*.jsonl")):
             for verdict in read_lines(path, Verdict):
@@ -189,21 +188,17 @@ class RunFolder:
         version = run.get("format")
         if version != FORMAT:
             newer = isinstance(version, int) and version > FORMAT
-            raise StoreError(
-                f"the run has layout {version or 'unknown'}, this Greaves reads {FORMAT}",
-                where=str(path),
-                do=f"{'upgrade Greaves, or ' if newer else ''}put it aside: greaves run --fresh",
-            )
+            what = f"the run has layout {version or 'unknown'}, this Greaves reads {FORMAT}"
+            do = f"{'upgrade Greaves, or ' if newer else ''}put it aside: greaves run --fresh"
+            raise StoreError(what, where=str(path), do=do)
         try:
             _RunFile.model_validate(run)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            raise StoreError(
-                f"not the facts of a run: {field} {first['msg'].lower()}",
-                where=str(path / "run.json"),
-                do="put it aside: greaves run --fresh",
-            ) from None
+            what = f"not the facts of a run: {field} {first['msg'].lower()}"
+            do = "put it aside: greaves run --fresh"
+            raise StoreError(what, where=str(path / "run.json"), do=do) from None
         return cls(path)
 
     def cell(self, model: str, method: str, seed: int) -> CellFolder:
@@ -219,25 +214,19 @@ class RunFolder:
 
     def cells(self) -> Iterator[CellFolder]:
         """The cells that answered the recipe as it is now, in the recipe's order."""
-        for cell, up_to_date in self._started():
-            if up_to_date:
-                yield cell
+        return (cell for cell, up_to_date in self._started() if up_to_date)
 
     def outdated(self) -> list[str]:
         """Cells that answered an earlier version of the recipe or its data; no table shows them."""
-        return [
-            str(cell.path.relative_to(self.path / "cells"))
-            for cell, up_to_date in self._started()
-            if not up_to_date
-        ]
+        old = [cell.path for cell, up_to_date in self._started() if not up_to_date]
+        return [str(path.relative_to(self.path / "cells")) for path in old]
 
     def _started(self) -> Iterator[tuple[CellFolder, bool]]:
         run = _read_json(self.path / "run.json")
         requests = run.get("requests") or [None] * len(run["cells"])  # the first runs had none
         for (model, method, seed), request in zip(run["cells"], requests, strict=True):
             cell = self.cell(model, method, seed)
-            facts = cell.facts()
-            if facts:
+            if facts := cell.facts():
                 yield cell, facts.get("request") == request
 
     def versions(self) -> list[dict[str, str]]:
@@ -277,11 +266,10 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_plain(path))
+        with readable(path):
+            content = json.loads(read_plain(path))
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise StoreError(f"cannot be read ({reason(error)})", where=str(path)) from None
     except (ValueError, RecursionError) as error:
         raise StoreError(f"cannot be read as JSON ({error})", where=str(path)) from None
     if not isinstance(content, dict):

@@ -51,18 +51,35 @@ def reason(error: OSError) -> str:
     return "it is a link" if error.errno == errno.ELOOP else str(error.strerror)
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an OSError in the block into a StoreError; that there is no file stays as it is."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot be read ({reason(error)})", where=str(path)) from None
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        do = "make room or permission, and run again; nothing is lost"
+        raise StoreError(f"cannot be written ({reason(error)})", where=str(path), do=do) from None
+
+
 def read_whole_lines(path: Path) -> bytes:
     """What a file holds up to its last newline; nothing if there is no such file.
 
     Raises:
         StoreError: the file cannot be read, or is a link.
     """
-    try:
+    data = b""
+    with suppress(FileNotFoundError), readable(path):
         data = read_plain(path)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise StoreError(f"cannot be read ({reason(error)})", where=str(path)) from None
     return data[: data.rfind(b"\n") + 1]
 
 
@@ -81,11 +98,9 @@ def read_lines(path: Path, record: type[R]) -> list[R]:
     try:
         return cast(list[R], list(reader.iter(skip_empty=True)))
     except jsonlines.InvalidLineError as error:
-        raise StoreError(
-            f"not a {record.__name__.lower()} record",
-            where=f"{path}:{error.lineno}",
-            do="remove that line, and it will be asked again",
-        ) from None
+        what = f"not a {record.__name__.lower()} record"
+        do = "remove that line, and it will be asked again"
+        raise StoreError(what, where=f"{path}:{error.lineno}", do=do) from None
 
 
 def as_lines(rows: Iterable[Any]) -> str:
@@ -125,34 +140,28 @@ class Ledger(Generic[R]):
         fresh = list(records)
         if not fresh:
             return
-        data = as_lines(fresh).encode()
-        try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with _writable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             with os.fdopen(open_plain(self.path, flags), "ab", buffering=0) as file:
                 start = os.lseek(file.fileno(), 0, os.SEEK_END)
                 try:
-                    _write_all(file.fileno(), data)
+                    _write_all(file.fileno(), as_lines(fresh).encode())
                     os.fsync(file.fileno())
                     if not start:
                         _sync_folder(self.path.parent)
                 except OSError:
                     os.ftruncate(file.fileno(), start)
                     raise
-        except OSError as error:
-            raise _unwritten(error, self.path) from None
         self.records.extend(fresh)
 
     def _cut_half_line(self) -> None:
-        try:
-            descriptor = open_plain(self.path, os.O_RDWR)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(f"cannot be read ({reason(error)})", where=str(self.path)) from None
-        with os.fdopen(descriptor, "r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
+        with (
+            suppress(FileNotFoundError),
+            readable(self.path),
+            os.fdopen(open_plain(self.path, os.O_RDWR), "r+b") as file,
+        ):
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             if file.read() not in (b"", b"\n"):
                 file.truncate(len(read_whole_lines(self.path)))
 
@@ -227,13 +236,10 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    try:
-        with replacing(path) as part, part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritten(error, path) from None
+    with _writable(path), replacing(path) as part, part.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -244,14 +250,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, payload: Any) -> None:
     """Write pretty JSON as `write_bytes` writes bytes."""
     write_text(path, json.dumps(payload, indent=2, ensure_ascii=False) + "\n")
-
-
-def _unwritten(error: OSError, where: Path) -> StoreError:
-    return StoreError(
-        f"cannot be written ({reason(error)})",
-        where=str(where),
-        do="make room or permission, and run again; nothing is lost",
-    )
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -273,8 +271,6 @@ def room_for(folder: Path) -> Iterator[None]:
         of_disk = isinstance(error, OSError) and error.errno in _NO_ROOM
         if not of_disk and not any(words in str(error) for words in _TOLD_BY):
             raise
-        raise StoreError(
-            "cannot be written (no space left on the disk)",
-            where=str(folder),
-            do="make room, and run again; it goes on from the last checkpoint",
-        ) from None
+        what = "cannot be written (no space left on the disk)"
+        do = "make room, and run again; it goes on from the last checkpoint"
+        raise StoreError(what, where=str(folder), do=do) from None

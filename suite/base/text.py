@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 from collections.abc import Mapping, Sequence
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """First characters that make a spreadsheet read a cell as a formula."""
+
+
+def hint(name: str, known: Sequence[str], *, all_of: str = "known") -> str:
+    """What to do about a name that is not known: the nearest one, or all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{all_of}: {', '.join(known)}"
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 
@@ -31,14 +31,10 @@ class Usage:
         return self._joined(other, -1)
 
     def _joined(self, other: Usage, sign: int) -> Usage:
-        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
-        return Usage(
-            self.requests + sign * other.requests,
-            self.retries + sign * other.retries,
-            self.prompt_tokens + sign * other.prompt_tokens,
-            self.response_tokens + sign * other.response_tokens,
-            (self.cost or 0.0) + sign * (other.cost or 0.0) if costs else None,
-        )
+        pairs = zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)
+        known = [self.cost, other.cost] != [None, None]
+        cost = (self.cost or 0.0) + sign * (other.cost or 0.0) if known else None
+        return Usage(*(one + sign * two for one, two in pairs), cost)
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""

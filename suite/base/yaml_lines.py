@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from greaves.base.errors import RecipeError
+from greaves.base.text import hint
 
 MAX_BYTES = 1 << 20
 """Of a recipe; those of the papers have 4 KB."""
@@ -22,11 +22,11 @@ MAX_SCALAR = 1_000
 """Characters of a number, date or the like: reading one takes the square of its length."""
 
 
-def read_yaml(path: Path) -> tuple[Any, Any]:
+def read_yaml(path: Path) -> tuple[Any, dict[str, Any]]:
     """The file's node tree, which knows lines, and its content.
 
     Raises:
-        RecipeError: it cannot be read, is not YAML, or is more than a recipe can be.
+        RecipeError: it cannot be read, is not a mapping in YAML, or is more than a recipe can be.
     """
     try:
         with path.open("rb") as file:
@@ -36,9 +36,8 @@ def read_yaml(path: Path) -> tuple[Any, Any]:
         text = data.decode("utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None and _values(node, {}) > MAX_VALUES:
-            raise RecipeError(
-                f"more than {MAX_VALUES:,} values, repeated ones counted", where=str(path)
-            )
+            what = f"more than {MAX_VALUES:,} values, repeated ones counted"
+            raise RecipeError(what, where=str(path))
         content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except RecursionError:
         raise RecipeError("nested too deeply to be read", where=str(path)) from None
@@ -47,9 +46,10 @@ def read_yaml(path: Path) -> tuple[Any, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise RecipeError(
-            f"not YAML ({getattr(error, 'problem', None) or error})", where=where
-        ) from None
+        what = f"not YAML ({getattr(error, 'problem', None) or error})"
+        raise RecipeError(what, where=where) from None
+    if not isinstance(content, dict):
+        raise RecipeError("a recipe is a mapping of fields", where=str(path))
     return node, content
 
 
@@ -71,15 +71,16 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         no_text = isinstance(node, yaml.ScalarNode) and not node.tag.endswith((":str", ":binary"))
         if no_text and len(node.value) > MAX_SCALAR:
-            raise yaml.constructor.ConstructorError(
-                None, None, "a value that cannot be read: it is too long", node.start_mark
-            )
+            raise self._unreadable(node, "it is too long")
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a value that cannot be read: {error}", node.start_mark
-            ) from None
+            raise self._unreadable(node, error) from None
+
+    @staticmethod
+    def _unreadable(node: yaml.Node, why: object) -> yaml.constructor.ConstructorError:
+        what = f"a value that cannot be read: {why}"
+        return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
 
 def explained(
@@ -102,9 +103,7 @@ def explained(
     what, do = first["msg"].lower(), ""
     if first["type"] == "extra_forbidden":
         what = f"unknown field {location[-1]!r}"
-        fields = _fields_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(location[-1]), fields, n=1)
-        do = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+        do = hint(str(location[-1]), _fields_at(model, first["loc"][:-1]))
     elif first["type"] == "missing":
         what = f"field {location[-1]!r} is missing"
     return RecipeError(what, where=place(path, node, location), do=do)
@@ -125,18 +124,12 @@ def place(path: Path, node: Any, location: Sequence[str | int]) -> str:
     shown, line = "", 1
     for part in location:
         shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)
-        child = _child(node, part)
-        if child is not None:
-            line, node = child
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+        elif isinstance(node, yaml.SequenceNode) and part in range(len(node.value)):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
     return f"{path}:{line}: {shown}" if shown else str(path)
-
-
-def _child(node: Any, part: str | int) -> tuple[int, Any] | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return key.start_mark.line + 1, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        value = node.value[part]
-        return value.start_mark.line + 1, value
-    return None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Argument, Option
 
 from greaves import __version__
 from greaves.base.errors import GreavesError
@@ -55,8 +56,8 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    debug: Annotated[bool, Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     os.environ["GREAVES_DEBUG"] = "1" if debug else ""
 
@@ -71,9 +72,9 @@ def lm_eval_command(context: typer.Context) -> None:
 
 @new.command("method")
 def new_method(
-    name: Annotated[str, typer.Argument(help="Name of the method, such as refusal-steering.")],
+    name: Annotated[str, Argument(help="Name of the method, such as refusal-steering.")],
     parent: Annotated[
-        Path, typer.Option("--dir", help="Where to put the package's own folder.")
+        Path, Option("--dir", help="Where to put the package's own folder.")
     ] = Path(),
 ) -> None:
     """Write a plug-in package: one method, its config and its test."""
@@ -98,11 +99,8 @@ def main() -> None:
             if isinstance(error, USAGE_ERRORS):
                 _stop(f"greaves: {_message(error)}; see: greaves --help", 2, error)
             line = " ".join(str(error).split())[:300]
-            _stop(
-                f"greaves: internal error: {type(error).__name__}: {line}; --debug shows where",
-                1,
-                error,
-            )
+            what = f"internal error: {type(error).__name__}: {line}"
+            _stop(f"greaves: {what}; --debug shows where", 1, error)
     if status == INTERRUPTED:
         print("greaves: interrupted; run the same command again to carry on", file=sys.stderr)
         status = TERMINATED if terminated else INTERRUPTED

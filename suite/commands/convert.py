@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument
+
+from greaves.commands.listing import AsJson
 
 app = typer.Typer(
     help="Make a checkpoint native, so that it loads without remote code.", no_args_is_help=True
@@ -23,34 +27,24 @@ def _conversions() -> None:
 @app.command("qwen-audio")
 def qwen_audio_command(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Folder of Qwen/Qwen-Audio-Chat as downloaded.")
+        Path, Argument(metavar="SRC", help="Folder of Qwen/Qwen-Audio-Chat as downloaded.")
     ],
     destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="New folder of the native checkpoint.")
+        Path, Argument(metavar="DST", help="New folder of the native checkpoint.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """First-generation Qwen-Audio to a native Qwen2AudioForConditionalGeneration checkpoint."""
     from greaves.base.progress import Steps
     from greaves.models.conversion.qwen_audio import convert
 
     with Steps() as steps:
-        made = convert(
-            source,
-            destination,
-            on_tensor=lambda done, total: steps.update("convert tensors", done, total),
-        )
+        made = convert(source, destination, on_tensor=partial(steps.update, "convert tensors"))
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
-        payload = {
-            "folder": str(made.folder),
-            "tensors": made.tensors,
-            "bytes": made.total_bytes,
-            "files": made.files,
-            "warnings": made.warnings,
-        }
-        print(json.dumps(payload, indent=2))
+        facts = {"folder": str(made.folder), "tensors": made.tensors, "bytes": made.total_bytes}
+        print(json.dumps({**facts, "files": made.files, "warnings": made.warnings}, indent=2))
         return
     size = f"{made.total_bytes / 1e9:.1f} GB" if made.total_bytes > 1e8 else "under 0.1 GB"
     files = f"{made.files} file{'s' if made.files > 1 else ''}"

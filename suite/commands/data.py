@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from greaves.base.errors import DataError
 from greaves.commands.data_import import import_command, print_left_out
+from greaves.commands.listing import AsJson
 
 app = typer.Typer(help="Data: build or check an alignment set, import AIAH.", no_args_is_help=True)
 app.command("import")(import_command)
@@ -19,40 +21,38 @@ app.command("import")(import_command)
 
 @app.command("build")
 def build_command(
-    kind: Annotated[str, typer.Argument(help="basic, mirror or parallel.")],
-    out: Annotated[Path, typer.Option(help="Folder of the set; an unfinished one is continued.")],
-    recipe: Annotated[
-        Path | None, typer.Option(help="YAML recipe; options below override it.")
-    ] = None,
+    kind: Annotated[str, Argument(help="basic, mirror or parallel.")],
+    out: Annotated[Path, Option(help="Folder of the set; an unfinished one is continued.")],
+    recipe: Annotated[Path | None, Option(help="YAML recipe; options below override it.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", help="beavertails (default), released or pocket.")
+        str | None, Option("--from", help="beavertails (default), released or pocket.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Name on the hub, or a folder (/..., ./..., ~...).")
+        str | None, Option(help="Name on the hub, or a folder (/..., ./..., ~...).")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch on the hub.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of the dataset.")] = None,
-    released: Annotated[Path | None, typer.Option(help="Folder of released files.")] = None,
-    harmful: Annotated[str | None, typer.Option(help="Released: file of harmful rows.")] = None,
-    benign: Annotated[str | None, typer.Option(help="Released: file of benign rows.")] = None,
+    revision: Annotated[str | None, Option(help="Commit, tag or branch on the hub.")] = None,
+    split: Annotated[str | None, Option(help="Split of the dataset.")] = None,
+    released: Annotated[Path | None, Option(help="Folder of released files.")] = None,
+    harmful: Annotated[str | None, Option(help="Released: file of harmful rows.")] = None,
+    benign: Annotated[str | None, Option(help="Released: file of benign rows.")] = None,
     mirror: Annotated[
-        str | None, typer.Option(help='Parallel: a Mirror set to take over, or "pocket".')
+        str | None, Option(help='Parallel: a Mirror set to take over, or "pocket".')
     ] = None,
-    per_category: Annotated[int | None, typer.Option(help="Harmful questions each.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every choice.")] = None,
+    per_category: Annotated[int | None, Option(help="Harmful questions each.")] = None,
+    seed: Annotated[int | None, Option(help="Seed of every choice.")] = None,
     rewriter: Annotated[
-        str | None, typer.Option(help="embedded, or base URL of an OpenAI-compatible server.")
+        str | None, Option(help="embedded, or base URL of an OpenAI-compatible server.")
     ] = None,
-    rewriter_model: Annotated[str | None, typer.Option(help="Name of the model there.")] = None,
-    attempts: Annotated[int | None, typer.Option(help="Tries of one rewrite.")] = None,
-    voice: Annotated[str | None, typer.Option(help="espeak (default) or google.")] = None,
+    rewriter_model: Annotated[str | None, Option(help="Name of the model there.")] = None,
+    attempts: Annotated[int | None, Option(help="Tries of one rewrite.")] = None,
+    voice: Annotated[str | None, Option(help="espeak (default) or google.")] = None,
     google_endpoint: Annotated[
-        str | None, typer.Option(help="host:port of another server of Google's service.")
+        str | None, Option(help="host:port of another server of Google's service.")
     ] = None,
     stop_for_review: Annotated[
-        bool, typer.Option(help="Mirror: stop when review.csv is written, before speech.")
+        bool, Option(help="Mirror: stop when review.csv is written, before speech.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a set from BeaverTails, released files or the pocket grammar."""
     from greaves.data.alignment.build import build
@@ -88,48 +88,37 @@ def build_command(
         print(f"written {built.review}; look through it, then run the same command without")
         print("--stop-for-review")
         return
-    print(
-        f"{built.counts['harmful']} harmful and {built.counts['benign']} benign in {built.folder}"
-    )
-    print(f"next: greaves data check {built.folder}")
+    counts = "{harmful} harmful and {benign} benign".format(**built.counts)
+    print(f"{counts} in {built.folder}\nnext: greaves data check {built.folder}")
 
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, typer.Argument(help="Folder of a built set.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    folder: Annotated[Path, Argument(help="Folder of a built set.")],
+    as_json: AsJson = False,
 ) -> None:
     """Check a set as it lies: lines, clips, hashes, pairs. Exits with 2 where one is wrong."""
     from greaves.data.alignment.verify import verify
 
     found = verify(folder)
+    data, faults = found.data, list(found.faults)
+    counts = {"harmful": len(data.harmful), "benign": len(data.benign)}
     if as_json:
-        payload = {
-            "hash": found.data.hash,
-            "harmful": len(found.data.harmful),
-            "benign": len(found.data.benign),
-            "faults": list(found.faults),
-            "left_out": found.left_out,
-        }
+        payload = {"hash": data.hash, **counts, "faults": faults, "left_out": found.left_out}
         print(json.dumps(payload, indent=2))
     else:
-        for fault in found.faults:
+        for fault in faults:
             print(fault, file=sys.stderr)
-        data = found.data
         print(
-            f"{data.kind}: {len(data.harmful)} harmful, {len(data.benign)} benign, "
-            f"{len(found.left_out)} left out when built, hash {data.hash[:12]}"
+            "{}: {harmful} harmful, {benign} benign, ".format(data.kind, **counts)
+            + f"{len(found.left_out)} left out when built, hash {data.hash[:12]}"
         )
-    if found.faults:
-        raise DataError(
-            f"{len(found.faults)} faults, the first: {found.faults[0]}",
-            where=str(folder),
-            do="build the set again",
-        )
+    if faults:
+        what = f"{len(faults)} faults, the first: {faults[0]}"
+        raise DataError(what, where=str(folder), do="build the set again")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Without what was not given."""
     given: dict[str, Any] = {}
     for name, value in options.items():
         inner = _given(value) if isinstance(value, dict) else value

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from pydantic import ValidationError
+from typer import Argument, Option
 
 from greaves.base.errors import DataError
+from greaves.commands.listing import AsJson
 from greaves.data.imports.distraction import Distraction
 
 SHOWN = 20
@@ -20,45 +21,41 @@ SHOWN = 20
 
 
 def import_command(
-    benchmark: Annotated[str, typer.Argument(help="aiah.")],
-    source: Annotated[
-        str, typer.Argument(help="Folder, SafeBench.csv, or hub:OWNER/NAME@REVISION.")
-    ],
-    out: Annotated[Path, typer.Argument(help="The data folder; an unfinished one is continued.")],
+    benchmark: Annotated[str, Argument(help="aiah.")],
+    source: Annotated[str, Argument(help="Folder, SafeBench.csv, or hub:OWNER/NAME@REVISION.")],
+    out: Annotated[Path, Argument(help="The data folder; an unfinished one is continued.")],
     layout: Annotated[
-        str, typer.Option(help="authors, hub, sarsteer, safebench, greaves, or auto.")
+        str, Option(help="authors, hub, sarsteer, safebench, greaves, or auto.")
     ] = "auto",
     texts: Annotated[
         Path | None,
-        typer.Option(help="Questions in words: SafeBench.csv, or a list of clips."),
+        Option(help="Questions in words: SafeBench.csv, or a list of clips."),
     ] = None,
-    clips: Annotated[str, typer.Option(help="Sub-folder of SOURCE with the clips.")] = "",
+    clips: Annotated[str, Option(help="Sub-folder of SOURCE with the clips.")] = "",
     topic: Annotated[
-        list[str] | None, typer.Option(help="Only this topic, not AIAH's seven; repeatable.")
+        list[str] | None, Option(help="Only this topic, not AIAH's seven; repeatable.")
     ] = None,
     benign: Annotated[
-        str | None, typer.Option(help="Source of benign questions: a folder, .txt or .jsonl.")
+        str | None, Option(help="Source of benign questions: a folder, .txt or .jsonl.")
     ] = None,
-    benign_layout: Annotated[str, typer.Option(help="sarsteer, greaves, texts, or auto.")] = "auto",
+    benign_layout: Annotated[str, Option(help="sarsteer, greaves, texts, or auto.")] = "auto",
     benign_texts: Annotated[
-        Path | None, typer.Option(help="As --texts, such as SARSteer's test_250.json.")
+        Path | None, Option(help="As --texts, such as SARSteer's test_250.json.")
     ] = None,
     speech_specific: Annotated[
-        Path | None, typer.Option(help="Table of setting 3 from the authors: text, prompt, clip.")
+        Path | None, Option(help="Table of setting 3 from the authors: text, prompt, clip.")
     ] = None,
     speech_columns: Annotated[
-        str, typer.Option(help="Its columns, e.g. text=Question,prompt=Template,clip=File.")
+        str, Option(help="Its columns, e.g. text=Question,prompt=Template,clip=File.")
     ] = "",
     distraction_seconds: Annotated[
-        float | None, typer.Option(help="Length of the clips of setting 2 (AIAH: 2 to 14).")
+        float | None, Option(help="Length of the clips of setting 2 (AIAH: 2 to 14).")
     ] = None,
-    distraction_seed: Annotated[int | None, typer.Option(help="Seed of their noise.")] = None,
-    voice: Annotated[str, typer.Option(help="espeak or google: speaks what has no clip.")] = (
-        "espeak"
-    ),
-    seed: Annotated[int, typer.Option(help="Seed of the voices.")] = 0,
-    licence: Annotated[str, typer.Option(help="Licence of SOURCE, where you know better.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    distraction_seed: Annotated[int | None, Option(help="Seed of their noise.")] = None,
+    voice: Annotated[str, Option(help="espeak or google: speaks what has no clip.")] = ("espeak"),
+    seed: Annotated[int, Option(help="Seed of the voices.")] = 0,
+    licence: Annotated[str, Option(help="Licence of SOURCE, where you know better.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Write a data folder from the authors' files, a hub copy, or questions that are spoken."""
     from greaves.data.alignment.spec import VoiceSpec
@@ -68,14 +65,11 @@ def import_command(
     from greaves.data.imports.own_questions import columns_of
 
     if benchmark != "aiah":
-        raise DataError(
-            f"{benchmark[:40]!r} is not imported",
-            do="only aiah is; air-bench is read as it is published",
-        )
+        do = "only aiah is; air-bench is read as it is published"
+        raise DataError(f"{benchmark[:40]!r} is not imported", do=do)
     if voice not in ("espeak", "google"):
-        raise DataError(
-            f"{voice[:40]!r} is not a speech engine", where="--voice", do="espeak or google"
-        )
+        what = f"{voice[:40]!r} is not a speech engine"
+        raise DataError(what, where="--voice", do="espeak or google")
     topics = tuple(topic) if topic else TOPICS
     wanted = AIAHImport(
         harmful=SourceSpec(source, layout, texts, clips, topics, licence),
@@ -107,7 +101,6 @@ def print_left_out(left_out: Mapping[str, str], file: str) -> None:
 
 
 def _distraction(seconds: float | None, seed: int | None) -> Distraction | None:
-    """What was given, the rest by default; None where nothing was."""
     given = {"seconds": seconds, "seed": seed}
     given = {name: value for name, value in given.items() if value is not None}
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from greaves.base.errors import StoreError
 from greaves.run.cluster.remote import fetch as copy
@@ -13,10 +14,10 @@ from greaves.run.cluster.remote import is_url
 
 
 def fetch(
-    url: Annotated[str, typer.Argument(help="URL of a run: s3://, gs://, ...")],
+    url: Annotated[str, Argument(help="URL of a run: s3://, gs://, ...")],
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to copy it to. Default: runs/<last part of the URL>."),
+        Option(help="Folder to copy it to. Default: runs/<last part of the URL>."),
     ] = None,
 ) -> None:
     """Copy a run from a URL to a folder, or bring an earlier copy up to date."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from greaves.base.errors import GreavesError
 from greaves.base.lock import cell_lock, lock
@@ -16,35 +19,34 @@ from greaves.base.progress import Steps
 from greaves.base.records import Question
 from greaves.base.run_folder import CellFolder, RunFolder
 from greaves.base.usage import Usage
+from greaves.commands.listing import AsJson
 from greaves.judge.contract import Judge
 from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_judge
 
 
 def judge(
-    run: Annotated[Path, typer.Argument(help="A run folder, as `greaves run` left it.")],
+    run: Annotated[Path, Argument(help="A run folder, as `greaves run` left it.")],
     judge: Annotated[
         str,
-        typer.Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
+        Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
     ],
     task: Annotated[
-        list[str] | None, typer.Option(help="Only this task; repeatable. Default: all.")
+        list[str] | None, Option(help="Only this task; repeatable. Default: all.")
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option(help="Options of the judge: a JSON object, or key=value; repeatable."),
+        Option(help="Options of the judge: a JSON object, or key=value; repeatable."),
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge the responses of a run once more, with another judge, beside the verdicts it has."""
     folder = RunFolder.open(run)
     chosen = make_judge(JudgeSpec(judge=judge, options=_options(options or ())))
-    with lock(run), Steps(plain=True if json_output else None) as steps:
+    with lock(run), Steps(plain=True if as_json else None) as steps:
         wanted = _questions(folder, chosen, task or ())
         note_judge(folder, chosen, second_opinion=True)
         found = _judge(folder, chosen, wanted, steps)
-    if json_output:
+    if as_json:
         typer.echo(json.dumps({"run": str(run), "judge": chosen.identity, **found}))
         return
     typer.echo(_line(chosen.identity, found))
@@ -55,11 +57,7 @@ def judge(
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
-    """Options from JSON objects and key=value; a value is read as JSON, or taken as text.
-
-    Raises:
-        GreavesError: an option is neither.
-    """
+    """Options from JSON objects and key=value; a value is read as JSON, or taken as text."""
     found: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -69,26 +67,19 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
             except (ValueError, RecursionError) as error:
                 raise GreavesError(f"--options: not JSON ({error})") from None
         elif key and equals:
-            try:
+            found[key.strip()] = value
+            with suppress(ValueError):
                 found[key.strip()] = json.loads(value)
-            except ValueError:
-                found[key.strip()] = value
         else:
-            raise GreavesError(
-                f"--options {text!r} is neither a JSON object nor key=value",
-                do="write, for instance, --options concurrency=4",
-            )
+            what = f"--options {text!r} is neither a JSON object nor key=value"
+            raise GreavesError(what, do="write, for instance, --options concurrency=4")
     return found
 
 
 def _questions(
     folder: RunFolder, judge: Judge, tasks: Sequence[str]
 ) -> dict[CellFolder, list[Question]]:
-    """Cell -> what it asked that the judge can judge.
-
-    Raises:
-        GreavesError: there is no such task, or nothing that this judge can judge.
-    """
+    """Cell -> what it asked that the judge can judge."""
     asked = {cell: [item.question for item in cell.questions()] for cell in folder.cells()}
     kinds = {question.task: question.kind for all_ in asked.values() for question in all_}
     for name in tasks:
@@ -119,20 +110,14 @@ def _judge(
     spent: Usage | None = None
     for cell, questions in wanted.items():
         name = str(cell.path.relative_to(folder.path / "cells"))
-
-        def progress(done: int, total: int, name: str = name) -> None:
-            steps.update(f"{name}: verdicts", done, total)
-
+        progress = partial(steps.update, f"{name}: verdicts")
         with cell_lock(cell.path) as check:
             done = judge_responses(cell, judge, questions, progress=progress, may_write=check)
         judged, unscored = judged + done.judged, unscored + done.unscored
         spent = done.usage if spent is None else spent + (done.usage or Usage())
         tasks = {question.task for question in questions}
-        verdicts = [
-            verdict
-            for verdict in cell.current_verdicts()
-            if verdict.judge == judge.identity and verdict.task in tasks
-        ]
+        own = [one for one in cell.current_verdicts() if one.judge == judge.identity]
+        verdicts = [verdict for verdict in own if verdict.task in tasks]
         outcomes.update(verdict.outcome for verdict in verdicts)
         reasons.update(verdict.reason for verdict in verdicts if verdict.outcome == "unscored")
         steps.say(f"{name}: {done.judged} responses judged")

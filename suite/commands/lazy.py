@@ -60,9 +60,9 @@ class CommandGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, good enough to be listed; a stranger's is loaded."""
         command = super().get_command(ctx, cmd_name)
-        if not isinstance(command, Pending):
-            return command
-        return command.with_help() if command.ours else loaded(command)
+        if isinstance(command, Pending):
+            return command.with_help() if command.ours else loaded(command)
+        return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, loaded."""
@@ -98,11 +98,9 @@ def _broken(point: importlib.metadata.EntryPoint, error: Exception) -> Callable[
     """Stands in for a command that cannot be loaded, and says so when it is used."""
 
     def command() -> None:
-        raise RegistryError(
-            f"command {point.name!r} could not be loaded: {type(error).__name__}: {error}",
-            where=point.value,
-            do="repair or uninstall the package that provides it",
-        )
+        """Could not be loaded."""
+        what = f"command {point.name!r} could not be loaded: {type(error).__name__}: {error}"
+        do = "repair or uninstall the package that provides it"
+        raise RegistryError(what, where=point.value, do=do)
 
-    command.__doc__ = "Could not be loaded."
     return command

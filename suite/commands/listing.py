@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Option
 
 from greaves.base.registry import registry
 from greaves.base.text import printable
 from greaves.commands.lazy import CommandGroup
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 models = typer.Typer(help="List the models, or check one.", cls=CommandGroup)
 tasks = typer.Typer(help="List the tasks, or show one.", cls=CommandGroup)
@@ -27,26 +29,26 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, pad_edge=False)
+    Console().print(table_of(rows, box=None))
+
+
+def table_of(rows: Sequence[Mapping[str, object]], **options: Any) -> Table:
+    """Rows as a table for the terminal; None is a dash, numbers with a unit are texts already."""
+    table = Table(pad_edge=False, **options)
     for column in rows[0] if rows else ["nothing"]:
         table.add_column(column, overflow="fold")
     for row in rows:
-        shown = ("-" if value is None else str(value) for value in row.values())
-        table.add_row(*(Text(printable(text)) for text in shown))
-    Console().print(table)
+        shown = ("-" if value is None else value for value in row.values())
+        cells = (one if isinstance(one, Text) else Text(printable(str(one))) for one in shown)
+        table.add_row(*cells)
+    return table
 
 
 def _show_registered(kind: str, as_json: bool) -> None:
     names = registry(kind)
-    rows = [
-        {"name": entry.name, "summary": entry.summary, "from": entry.source}
-        for entry in names.entries()
-    ]
-    rows += [
-        {"name": name, "summary": f"could not be loaded: {reason}", "from": ""}
-        for name, reason in names.broken().items()
-    ]
-    show(rows, as_json)
+    rows = [(entry.name, entry.summary, entry.source) for entry in names.entries()]
+    rows += [(name, f"could not be loaded: {why}", "") for name, why in names.broken().items()]
+    show([dict(zip(("name", "summary", "from"), row, strict=True)) for row in rows], as_json)
 
 
 def methods(as_json: AsJson = False) -> None:
@@ -64,7 +66,7 @@ def list_tasks(
     context: typer.Context,
     as_json: AsJson = False,
     lm_eval_path: Annotated[
-        bool, typer.Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
+        bool, Option("--lm-eval-path", help="Print the folder for lm_eval --include_path.")
     ] = False,
 ) -> None:
     """List the tasks, or show one."""

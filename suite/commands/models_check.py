@@ -13,8 +13,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from greaves.base.errors import ModelError
+from greaves.base.text import printable
+from greaves.commands.listing import AsJson, table_of
 from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import run_contract
 from greaves.data.folders import EMBEDDED
@@ -34,20 +37,16 @@ CLIPS = 3
 
 
 def check(
-    model: Annotated[str, typer.Argument(help="A registered model; see: greaves models.")],
+    model: Annotated[str, Argument(help="A registered model; see: greaves models.")],
     path: Annotated[
-        str | None, typer.Option(help="Folder of the checkpoint; default: from the hub.")
+        str | None, Option(help="Folder of the checkpoint; default: from the hub.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Of the hub's repository.")] = None,
+    revision: Annotated[str | None, Option(help="Of the hub's repository.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
+        str | None, Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")
     ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 holds all checks to their figures.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    dtype: Annotated[str | None, Option(help="float32 holds all checks to their figures.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Hold a checkpoint to what every model promises, and say what it needs in memory.
 
@@ -56,23 +55,20 @@ def check(
     target = MODELS.get(model)
     if not getattr(getattr(target, "func", target), "white_box", True):
         raise ModelError(f"{model} is a black box: there is nothing to check inside")
-    options = _options(
-        model, target, {"path": path, "revision": revision, "device": device, "dtype": dtype}
-    )
+    given = {"path": path, "revision": revision, "device": device, "dtype": dtype}
+    options = _options(model, target, given)
     memory = _before_loading(target, options)
-    console = Console()
-    if memory is not None and not json_output:  # said even if it then does not fit
+    console = Console(quiet=as_json)
+    if memory is not None:  # said even if it then does not fit
         console.print(_memory_table(memory))
     lalm = opened(target(**options), "is a black box: there is nothing to check inside")
     if memory is None:
         memory = memory_of_network(lalm.network, lalm.lora_targets)
-        if not json_output:
-            console.print(_memory_table(memory))
+        console.print(_memory_table(memory))
     findings = dict(run_contract(lalm, built_in_clips()))
-    if json_output:
+    console.print(_findings_table(findings))
+    if as_json:
         print(json.dumps(_as_json(lalm, memory, findings), indent=2))
-    else:
-        console.print(_findings_table(findings))
     if any(finding.failure for finding in findings.values()):
         raise typer.Exit(2)
 
@@ -86,7 +82,6 @@ def built_in_clips() -> list[str]:
 
 
 def _options(model: str, target: Any, given: dict[str, str | None]) -> dict[str, Any]:
-    """Those that were given. Raises ModelError for one that the model does not take."""
     taken = inspect.signature(target).parameters
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
@@ -105,10 +100,6 @@ def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:
 
 
 def _memory_table(memory: Memory) -> Table:
-    table = Table(box=SIMPLE_HEAD, title="Memory in bfloat16", title_justify="left")
-    table.add_column("for")
-    table.add_column("GiB", justify="right")
-    table.add_column("how it is counted", overflow="fold")
     batch = f"16 questions x 5 samples, {ROW} + {RESPONSE} tokens each"
     rows: Sequence[tuple[str, int, str]] = (
         ("weights", memory.weights, f"{memory.parameters:,} parameters x 2 bytes"),
@@ -119,29 +110,23 @@ def _memory_table(memory: Memory) -> Table:
         ("activations", memory.activations, f"roughly, 16 rows x {ROW} tokens at once"),
         ("RRS fine-tuning", memory.fine_tuning, "weights + LoRA + activations"),
     )
-    for name, size, how in rows:
-        table.add_row(name, f"{size / 2**30:.2f}", how)
-    return table
+    shown = [
+        {"for": name, "GiB": f"{size / 2**30:7.2f}", "how it is counted": how}
+        for name, size, how in rows
+    ]
+    return table_of(shown, box=SIMPLE_HEAD, title="Memory in bfloat16", title_justify="left")
 
 
 def _findings_table(findings: dict[str, Finding]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("check", overflow="fold")
-    table.add_column("result", overflow="fold")
-    table.add_column("measured", overflow="fold")
+    rows = []
     for name, finding in findings.items():
         result = Text("holds", style="green")
         if finding.failure:
-            result = Text(f"FAILS: {_one_line(finding.failure)}", style="red")
+            result = Text(printable(f"FAILS: {finding.failure}"), style="red")
         elif finding.excuse:
             result = Text(f"cannot hold: {finding.excuse}", style="yellow")
-        table.add_row(Text(name), result, Text(_one_line(finding.measured)))
-    return table
-
-
-def _one_line(text: str) -> str:
-    """Model output inside is a stranger's: no control characters reach the terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+        rows.append({"check": name, "result": result, "measured": finding.measured})
+    return table_of(rows, box=SIMPLE_HEAD)
 
 
 def _as_json(

@@ -10,17 +10,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer import Option
+
+from greaves.commands.listing import AsJson
 
 app = typer.Typer(help="The embedded pocket LALM: train it, check it.", no_args_is_help=True)
 
 
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option(help="Where the model and data folders are written.")],
+    out: Annotated[Path, Option(help="Where the model and data folders are written.")],
     work_dir: Annotated[
-        Path, typer.Option(help="Stages leave their results here (3 GB) and continue from them.")
+        Path, Option(help="Stages leave their results here (3 GB) and continue from them.")
     ] = Path("pocket-training"),
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, Option(help="Seed of everything.")] = 0,
 ) -> None:
     """Train the pocket LALM from its grammar; about an hour on two cores. Needs extra `speech`."""
     import logging
@@ -34,11 +37,9 @@ def train_command(
 
 @app.command("check")
 def check_command(
-    weights: Annotated[
-        Path | None, typer.Option(help="Model folder. Default: the embedded one.")
-    ] = None,
-    every: Annotated[int, typer.Option(help="Ask only every n-th question.", min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    weights: Annotated[Path | None, Option(help="Model folder. Default: the embedded one.")] = None,
+    every: Annotated[int, Option(help="Ask only every n-th question.", min=1)] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the pocket LALM, each figure beside its goal. Exits with 1 where one is missed."""
     from greaves.models.pocket.check import WEIGHTS, check

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 from typer.core import TyperCommand
 
 from greaves.base.errors import RecipeError, StoreError
@@ -48,37 +48,31 @@ def _methods(incomplete: str) -> list[str]:
 def run_command(
     recipe: Annotated[
         str,
-        typer.Argument(
-            help="A recipe file, or the name of a packaged one.", autocompletion=_recipes
-        ),
+        Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes),
     ],
     run_dir: Annotated[
         str | None,
-        typer.Option(
-            help="Run folder, or with --cluster a URL. Default: runs/<name of the recipe>."
-        ),
+        Option(help="Run folder, or with --cluster a URL. Default: runs/<name of the recipe>."),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Put an earlier run aside and start over.")
+        bool, Option("--fresh", help="Put an earlier run aside and start over.")
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only this model, method or task; repeatable.", autocompletion=_methods),
+        Option(help="Only this model, method or task; repeatable.", autocompletion=_methods),
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="[ADDRESS]",
             help="Run on the Ray cluster at HOST:PORT; without it, on the one of this machine.",
         ),
     ] = None,
     env: Annotated[
         list[str] | None,
-        typer.Option(help="With --cluster: a variable that workers get from here; repeatable."),
+        Option(help="With --cluster: a variable that workers get from here; repeatable."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Show what would run, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or carry on where the last run stopped."""
@@ -87,11 +81,8 @@ def run_command(
     plan = read_plan(find_recipe(recipe))
     folder = _run_folder(run_dir, plan, cluster)
     if fresh and isinstance(folder, Path) and Path.cwd().is_relative_to(folder.resolve()):
-        raise StoreError(
-            "--fresh would put aside the folder you are in",
-            where=str(folder),
-            do="go elsewhere, or choose a folder of its own with --run-dir",
-        )
+        do = "go elsewhere, or choose a folder of its own with --run-dir"
+        raise StoreError("--fresh would put aside the folder you are in", where=str(folder), do=do)
     if dry_run:
         _show_plan(plan, folder, only or (), as_json)
         return
@@ -117,27 +108,17 @@ def run_command(
 
 
 def _run_folder(run_dir: str | None, plan: Plan, cluster: str | None) -> Path | str:
-    """The folder of a run: a path, or a URL on a cluster.
-
-    Raises:
-        StoreError: a URL without a cluster.
-        RecipeError: a cluster, and an outer launcher too.
-    """
+    """The folder of a run: a path, or a URL on a cluster."""
     from greaves.align.training.processes import world_size
     from greaves.run.cluster.remote import is_url
 
     if cluster is not None and world_size() > 1:
-        raise RecipeError(
-            "--cluster starts its own processes",
-            do="start it by `greaves run`, without torchrun, deepspeed or accelerate",
-        )
+        do = "start it by `greaves run`, without torchrun, deepspeed or accelerate"
+        raise RecipeError("--cluster starts its own processes", do=do)
     if run_dir is not None and is_url(run_dir):
         if cluster is None:
-            raise StoreError(
-                "a URL is a run folder of a cluster only",
-                where=run_dir,
-                do="add --cluster, or give a folder",
-            )
+            what = "a URL is a run folder of a cluster only"
+            raise StoreError(what, where=run_dir, do="add --cluster, or give a folder")
         return run_dir
     return Path(run_dir) if run_dir is not None else Path("runs") / plan.recipe.name
 

@@ -10,32 +10,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 import yaml
+from typer import Argument, Option
 
 from greaves.base.errors import GreavesError, ModelError
 from greaves.models.contract import LALM, load_model
 
 
 def serve(
-    model: Annotated[str, typer.Argument(help="A model, as recipes name it.")],
-    defence: Annotated[
-        Path | None, typer.Option(help="Folder of a saved defence to put on it.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    model: Annotated[str, Argument(help="A model, as recipes name it.")],
+    defence: Annotated[Path | None, Option(help="Folder of a saved defence to put on it.")] = None,
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     name: Annotated[
-        str | None, typer.Option(help="Name that requests give. Default: the model's own.")
+        str | None, Option(help="Name that requests give. Default: the model's own.")
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE for the model's loader, such as path=FOLDER; repeatable."),
+        Option(help="KEY=VALUE for the model's loader, such as path=FOLDER; repeatable."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="The most tokens of one answer.", min=1)] = 512,
+    max_tokens: Annotated[int, Option(help="The most tokens of one answer.", min=1)] = 512,
     max_body_mb: Annotated[
-        float, typer.Option(help="The longest request, in megabytes.", min=0.001)
+        float, Option(help="The longest request, in megabytes.", min=0.001)
     ] = 25.0,
-    batch_size: Annotated[int, typer.Option(help="Samples answered together.", min=1)] = 32,
+    batch_size: Annotated[int, Option(help="Samples answered together.", min=1)] = 32,
 ) -> None:
     """Serve a model over OpenAI's chat protocol, with or without a defence."""
     try:
@@ -59,17 +57,13 @@ def serve(
     fingerprint = f"{loaded.fingerprint[:12]}-{put_on.hash[:12]}"
     with _listening(host, port) as listening, put_on.attached(loaded) as defended:
         app = make_app(defended, served, fingerprint, limits, hosts)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=5
-        )
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+        config = uvicorn.Config(app, timeout_graceful_shutdown=5, **quiet)
         shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}/v1"
-        _announce(served, url, defence)
+        _announce(served, f"http://{shown}:{listening.getsockname()[1]}/v1", defence)
         if not local:
-            print(
-                f"greaves: warning: anybody who reaches {host} may ask; there is no key",
-                file=sys.stderr,
-            )
+            warning = f"anybody who reaches {host} may ask; there is no key"
+            print(f"greaves: warning: {warning}", file=sys.stderr)
         with suppress(KeyboardInterrupt):  # uvicorn has ended by then, and raises it once more
             uvicorn.Server(config).run(sockets=[listening])
     print("stopped")
@@ -81,10 +75,9 @@ def _load(name: str, options: list[str]) -> LALM:
         key, equals, value = one.partition("=")
         if not equals:
             raise GreavesError(f"option {one!r} has no value", do="write --option KEY=VALUE")
-        try:
+        given[key] = value
+        with suppress(yaml.YAMLError):
             given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            given[key] = value
     return load_model(name, given)
 
 
@@ -93,18 +86,13 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise GreavesError(
-            f"cannot listen on {host}, port {port} ({error.strerror or error})",
-            do="choose another with --port (0 takes a free one)",
-        ) from None
+        what = f"cannot listen on {host}, port {port} ({error.strerror or error})"
+        raise GreavesError(what, do="choose another with --port (0 takes a free one)") from None
 
 
 def _announce(served: str, url: str, defence: Path | None) -> None:
     content = {"model": served, "messages": [{"role": "user", "content": "Hello?"}]}
     under = f" under {defence}" if defence else ""
     print(f"{served}{under} answers at {url}; Ctrl-C ends it. Try:")
-    print(
-        f"  curl {url}/chat/completions -H 'Content-Type: application/json'"
-        f" -d {shlex.quote(json.dumps(content))}",
-        flush=True,
-    )
+    kind, data = "-H 'Content-Type: application/json'", shlex.quote(json.dumps(content))
+    print(f"  curl {url}/chat/completions {kind} -d {data}", flush=True)

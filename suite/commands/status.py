@@ -13,11 +13,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
+from typer import Argument, Option
 
 from greaves.base.run_folder import CellFolder, RunFolder
-from greaves.base.text import printable
+from greaves.commands.listing import AsJson, table_of
 from greaves.run.cell_state import FILE, HEARTBEAT, State, read_state
 from greaves.run.cluster.remote import local_folder
 
@@ -31,17 +31,15 @@ WATCHED_EVERY = 2.0
 
 
 def status(
-    run: Annotated[str, typer.Argument(help="The run folder, or its URL.")],
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON and nothing else.")
-    ] = False,
+    run: Annotated[str, Argument(help="The run folder, or its URL.")],
+    as_json: AsJson = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again until every cell is done or has failed.")
+        bool, Option("--watch", help="Look again until every cell is done or has failed.")
     ] = False,
 ) -> None:
     """Show what each cell of a run is doing: progress, rate, time left, failures."""
     rows = list(statuses(run))
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     console = Console()
@@ -73,8 +71,7 @@ def statuses(run: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _row(place: CellFolder) -> dict[str, Any]:
-    state = read_state(place.path)
-    if state is None:
+    if (state := read_state(place.path)) is None:
         return _without_report(place)
     age = time.time() - state.updated  # as far as the machines' clocks agree
     at_work = state.stage in AT_WORK
@@ -82,15 +79,13 @@ def _row(place: CellFolder) -> dict[str, Any]:
     left = (state.total - state.done) / rate if rate else None
     return {
         "state": "stopped" if at_work and age > SILENT else state.stage,
-        "words": state.words,
-        "done": state.done,
-        "total": state.total,
+        **{name: getattr(state, name) for name in ("words", "done", "total")},
         "responses": state.answered,
         "wanted": state.wanted,
         "per_second": round(rate, 3) if rate else None,
         "seconds_left": round(left) if left is not None else None,
         "host": state.host,
-        "failure": state.failure.line if state.failure else "",
+        "failure": str(state.failure.error) if state.failure else "",
     }
 
 
@@ -112,22 +107,18 @@ def _rate(state: State) -> float | None:
 
 
 def _page(rows: list[dict[str, Any]]) -> Group:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("Cell", "State", "Progress"):
-        table.add_column(name, overflow="fold")
-    for name in ("A second", "Left"):
-        table.add_column(name, justify="right")
-    table.add_column("On", overflow="fold")
-    for row in rows:
-        rate = row["per_second"]
-        table.add_row(
-            Text(printable(f"{row['model']} / {row['method']} / seed {row['seed']}")),
-            Text(row["state"], style=_STYLES.get(row["state"], "")),
-            Text(printable(_progress(row))),
-            f"{rate:.2f}" if rate else "",
-            _duration(row["seconds_left"]),
-            Text(printable(row["host"])),
-        )
+    shown = [
+        {
+            "Cell": f"{row['model']} / {row['method']} / seed {row['seed']}",
+            "State": Text(row["state"], style=_STYLES.get(row["state"], "")),
+            "Progress": _progress(row),
+            "A second": f"{row['per_second']:.2f}" if row["per_second"] else "",
+            "Left": _duration(row["seconds_left"]),
+            "On": row["host"],
+        }
+        for row in rows
+    ]
+    table = table_of(shown, box=SIMPLE_HEAD)
     counts = Counter(row["state"] for row in rows)
     ended = ", ".join(f"{count} {state}" for state, count in counts.items())
     return Group(table, Text(f"{len(rows)} cells: {ended}"))
@@ -140,7 +131,7 @@ def _progress(row: dict[str, Any]) -> str:
     if row["failure"]:
         return str(row["failure"])
     if row["state"] in AT_WORK and row["total"]:
-        return f"{printable(row['words'])} {row['done']}/{row['total']}"
+        return f"{row['words']} {row['done']}/{row['total']}"
     return f"{row['responses']}/{row['wanted']} responses" if row["wanted"] else ""
 
 
@@ -148,5 +139,4 @@ def _duration(seconds: int | None) -> str:
     if seconds is None:
         return ""
     minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from greaves.base.errors import DataError
 from greaves.base.records import Question
+from greaves.base.text import printable
+from greaves.commands.listing import AsJson
 from greaves.data.folders import data_folder
 from greaves.data.imports.clip_facts import clip_facts
 from greaves.data.imports.provenance import changes, data_label
@@ -30,15 +32,13 @@ MODES = {
 SHOWN = 20
 """Names printed of a long list; --json has them all."""
 
-NOT_STATED = "not stated"
+STATED = ("layout", "licence", "citation", "homepage")
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Name of the task; list them: greaves tasks")],
-    data: Annotated[
-        str | None, typer.Option(help='A data folder to look through, or "pocket".')
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    name: Annotated[str, Argument(help="Name of the task; list them: greaves tasks")],
+    data: Annotated[str | None, Option(help='A data folder to look through, or "pocket".')] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a task asks, its licence and citation; with --data, what is in a data folder."""
     task = TASKS.get(name)()
@@ -71,10 +71,7 @@ def about(task: Task) -> dict[str, str]:
         "mode": f"{task.mode}: {MODES[task.mode]}",
         "metric": METRICS[task.kind],
         "benchmark": task.benchmark,
-        "layout": task.layout or NOT_STATED,
-        "licence": task.licence or NOT_STATED,
-        "citation": task.citation or NOT_STATED,
-        "homepage": task.homepage or NOT_STATED,
+        **{name: getattr(task, name) or "not stated" for name in STATED},
     }
 
 
@@ -92,7 +89,6 @@ def contents(task: Task, folder: Path, questions: list[Question]) -> dict[str, A
     """
     asked = {question.id: Path(question.clip) for question in questions if question.clip}
     facts = clip_facts(asked.values())
-    left_out = task.left_out(folder)
     return {
         "folder": str(folder),
         "label": data_label(folder),
@@ -100,7 +96,7 @@ def contents(task: Task, folder: Path, questions: list[Question]) -> dict[str, A
         "categories": dict(sorted(Counter(question.category for question in questions).items())),
         "clips": len(facts),
         "hours": round(sum(one.seconds for one in facts.values()) / 3600, 4),
-        "left_out": left_out,
+        "left_out": task.left_out(folder),
         "broken": {name: facts[clip].fault for name, clip in asked.items() if facts[clip].fault},
         "changed": changes(folder),
     }
@@ -118,7 +114,7 @@ def _embedded_example(task: Task) -> str:
 def _example(question: Question) -> str:
     clip = f"[clip {Path(question.clip).name}]" if question.clip else ""
     text = " ".join(filter(None, (clip, question.prompt)))
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable(" ".join(text.split()))
 
 
 def _print_contents(found: Mapping[str, Any]) -> None:
@@ -134,9 +130,8 @@ def _print_contents(found: Mapping[str, Any]) -> None:
 
 
 def _print_names(title: str, names: Mapping[str, str]) -> None:
-    if not names:
-        return
-    print(f"{title}: {len(names)}")
+    if names:
+        print(f"{title}: {len(names)}")
     for name, reason in list(names.items())[:SHOWN]:
         print(f"  {name}: {reason}")
     if len(names) > SHOWN:

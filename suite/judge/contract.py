@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar, get_args
 
+from pydantic import BaseModel, ValidationError
+
+from greaves.base.errors import ModelError
 from greaves.base.records import Kind, Outcome, Question, Response, Verdict, content_hash
 from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class Judge(ABC):
@@ -59,6 +64,16 @@ class Judge(ABC):
         """One verdict per item, in order."""
 
 
+def judge_options(form: type[OptionsT], options: Mapping[str, Any], judge: str) -> OptionsT:
+    """A judge's options in their form. Raises ModelError that names the one that is wrong."""
+    try:
+        return form.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"option {where!r} of judge {judge!r}: {first['msg']}") from None
+
+
 class RuleJudge(Judge):
     """A judge that reads one response after the other by a rule, and asks nobody."""
 
@@ -69,13 +84,13 @@ class RuleJudge(Judge):
         """Outcome, reason, and the score where the outcome is "scored"."""
 
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
-        """One verdict per item, in order."""
-        identity = self.identity
-        read = [(response, *self.read(question, response)) for question, response in items]
-        return [
-            Verdict.of(response, judge=identity, outcome=outcome, reason=reason, score=score)
-            for response, outcome, reason, score in read
-        ]
+        identity, verdicts = self.identity, []
+        for question, response in items:
+            outcome, reason, score = self.read(question, response)
+            verdicts.append(
+                Verdict.of(response, judge=identity, outcome=outcome, reason=reason, score=score)
+            )
+        return verdicts
 
 
 JUDGES: Registry[type[Judge]] = registry("judge")

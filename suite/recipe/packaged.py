@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 from greaves.base.errors import DataError, RecipeError
 from greaves.base.registry import registry
 from greaves.base.sources import keyword_of
+from greaves.base.text import hint
 from greaves.data.folders import data_folder
 
 
@@ -34,11 +34,9 @@ def find_recipe(name: str) -> Path:
         if not path.is_file():
             raise RecipeError("there is no such recipe file", where=name)
         return path
-    known = packaged()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"packaged ones: {', '.join(known)}"
-        raise RecipeError(f"unknown recipe {name!r}", do=f"give a file, or a packaged name; {hint}")
+    if name not in (known := packaged()):
+        do = f"give a file, or a packaged name; {hint(name, known, all_of='packaged ones')}"
+        raise RecipeError(f"unknown recipe {name!r}", do=do)
     return Path(str(resources.files("greaves.recipes") / f"{name}.yaml"))
 
 

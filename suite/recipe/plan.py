@@ -29,8 +29,13 @@ class Cell:
     seed: int
     base: Cell | None = None
 
+    @property
+    def names(self) -> tuple[str, str, int]:
+        """What its folder is called by: model, method, seed."""
+        return self.model.shown, self.method.shown, self.seed
+
     def __str__(self) -> str:
-        return f"{self.model.shown} / {self.method.shown} / seed {self.seed}"
+        return "{} / {} / seed {}".format(*self.names)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from greaves.align.training.processes import rank, told_by_first
 from greaves.answer.answering import Answered, answer, write_questions
-from greaves.answer.asking import samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Sample, Speaker, samples_of
 from greaves.base.errors import DataError, GreavesError, RecipeError, RegistryError, StoreError
 from greaves.base.lock import Check, cell_lock
 from greaves.base.progress import Steps
@@ -21,9 +20,9 @@ from greaves.data.task import Task
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge, note_judge
 from greaves.models.out_of_memory import out_of_memory
-from greaves.recipe.reading import Cell, Plan
-from greaves.run.aligning import Aligning
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_state import CellSteps, Failure, Reporter, write_failure
+from greaves.run.defences import Defences
 from greaves.run.loaded import Materials
 
 if TYPE_CHECKING:
@@ -47,31 +46,21 @@ class CellsFailedError(GreavesError):
 
     def __init__(self, failed: Mapping[str, Failure], cells: int, folder: str | Path) -> None:
         self.failed = dict(failed)
-        first, *others = failed
-        counted = f"{len(failed)} of {cells} cells failed: "
-        if others:
-            super().__init__(
-                counted + ", ".join(failed),
-                do=f"see why: greaves status {folder}; run again to try them again",
-            )
-        else:
-            why = failed[first]
-            super().__init__(
-                counted + f"{first}: {GreavesError(why.what, where=why.where)}",
-                do=why.do or "run again to try it again",
-            )
+        which = ", ".join(failed)
+        do = f"see why: greaves status {folder}; run again to try them again"
+        if len(failed) == 1:
+            [why] = failed.values()
+            which += f": {GreavesError(why.what, where=why.where)}"
+            do = why.do or "run again to try it again"
+        super().__init__(f"{len(failed)} of {cells} cells failed: {which}", do=do)
 
 
 def selected(plan: Plan, only: Sequence[str]) -> list[Cell]:
     """The cells that `only` leaves; names of tasks leave all."""
     models = {cell.model.shown for cell in plan.cells} & set(only)
     methods = {cell.method.shown for cell in plan.cells} & set(only)
-    return [
-        cell
-        for cell in plan.cells
-        if (not models or cell.model.shown in models)
-        and (not methods or cell.method.shown in methods)
-    ]
+    cells = [cell for cell in plan.cells if not models or cell.model.shown in models]
+    return [cell for cell in cells if not methods or cell.method.shown in methods]
 
 
 class CellRun:
@@ -102,7 +91,7 @@ class CellRun:
         self.folder = RunFolder(folder)
         self.done = Answered()
         self.materials = Materials(plan, folder / "features")
-        self.aligning = Aligning(self.materials, self.folder, self.steps)
+        self.aligning = Defences(self.materials, self.folder, self.steps)
         self._note = note or (lambda judge: note_judge(self.folder, judge))
         self._judges: dict[str, Judge] = {}
 
@@ -125,11 +114,9 @@ class CellRun:
         wanted = selected(self.plan, self.only)
         bases = [cell.base for cell in wanted if cell.base is not None]
         cells = [cell for cell in self.plan.cells if cell in wanted or cell in bases]
-        missing = (
-            [index for index, cell in enumerate(cells) if self.aligning.found(cell) is None]
-            if rank() == 0
-            else []
-        )
+        missing: list[int] = []
+        if rank() == 0:
+            missing = [at for at, cell in enumerate(cells) if self.aligning.found(cell) is None]
         for index in told_by_first(missing):
             self.aligning.make(cells[index])
             self.materials.forget_model()  # ZeRO has taken its parameters apart
@@ -147,7 +134,9 @@ class CellRun:
         self.has_model_judges()  # what is wrong with a judge shows before anything is asked
         for cell in cells:
             if cell.base is not None and (why := failed.get(str(cell.base))):
-                self.fail(cell, because(cell.base, why), failed)
+                failed[str(cell)] = why = because(cell.base, why)
+                write_failure(self.place(cell).path, why)
+                self.steps.say(f"{cell}: failed: {why.error}")
             else:
                 self.attempt(cell, self.answer_and_judge, failed)
         self.materials.forget_model()  # a judge may need the memory
@@ -190,14 +179,8 @@ class CellRun:
                     raise
                 failed[str(cell)] = why = Failure.of(MemoryError() if no_memory else error)
                 report.stage("failed", why)
-                self.steps.say(f"{cell}: failed: {why.line}")
+                self.steps.say(f"{cell}: failed: {why.error}")
                 self.materials.forget_model()  # it may hold what the cell had run out of
-
-    def fail(self, cell: Cell, why: Failure, failed: dict[str, Failure]) -> None:
-        """Note that a cell cannot be begun."""
-        failed[str(cell)] = why
-        write_failure(self.place(cell).path, why)
-        self.steps.say(f"{cell}: failed: {why.line}")
 
     def has_model_judges(self) -> bool:
         """Whether any task's judge is not a rule."""
@@ -230,14 +213,11 @@ class CellRun:
         defence = self.aligning.defence(cell)
         report.stage("answering")
         speaker = Speaker(model, cell.method.shown, cell.seed, defence.hash)
-        samples = [
-            sample
-            for task in self.plan.tasks
-            if task.mode in model.modes
-            for sample in samples_of(
-                self.questions[task], self.plan.benchmark(task).sampling, speaker
-            )
-        ]
+        samples: list[Sample] = []
+        for task in self.plan.tasks:
+            if task.mode in model.modes:
+                sampling = self.plan.benchmark(task).sampling
+                samples += samples_of(self.questions[task], sampling, speaker)
         write_questions(place, samples)
         place.write_facts(
             {
@@ -304,14 +284,13 @@ class CellRun:
 
     def _wanted(self, task: str) -> bool:
         """Whether `only` leaves a task: it names that one, or no task at all."""
-        known = {one.name for one in self.plan.tasks}
-        known |= {spec.shown for spec in self.plan.recipe.text_tasks}
-        named = known.intersection(self.only)
+        texts = {spec.shown for spec in self.plan.recipe.text_tasks}
+        named = ({one.name for one in self.plan.tasks} | texts).intersection(self.only)
         return not named or task in named
 
     def place(self, cell: Cell) -> CellFolder:
         """The cell's folder."""
-        return self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
+        return self.folder.cell(*cell.names)
 
     def _judge_of(self, task: type[Task]) -> Judge:
         spec = self.plan.benchmark(task).judge_spec

@@ -5,7 +5,6 @@ The file is a report, never a record: responses, verdicts and defences are what 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -14,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
-
-from pydantic import ValidationError
 
 from greaves.base.errors import GreavesError, StoreError
 from greaves.base.progress import Steps
@@ -51,9 +48,9 @@ class Failure(Record):
         return cls(what=f"internal error: {type(error).__name__}: {line}")
 
     @property
-    def line(self) -> str:
-        """As one line."""
-        return str(GreavesError(self.what, where=self.where, do=self.do))
+    def error(self) -> GreavesError:
+        """The failure as an error; its text is one line."""
+        return GreavesError(self.what, where=self.where, do=self.do)
 
 
 class State(Record):
@@ -88,8 +85,8 @@ class State(Record):
 def read_state(cell: Path) -> State | None:
     """The last report of a cell; None if there is none, or none that can be read."""
     try:
-        return State.model_validate(json.loads((cell / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError, RecursionError):
+        return State.from_line((cell / FILE).read_bytes())
+    except (OSError, ValueError):
         return None
 
 

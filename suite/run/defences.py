@@ -1,22 +1,36 @@
-"""A cell's defence: found from before, or made."""
+"""A cell's defence: found from before, or made, by this process or several on this machine.
+
+Each of several is a fresh interpreter that reads the recipe again, loads the model for itself and
+meets the others; the first one saves the defence. They end with the process that started them.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import sys
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import multiprocessing
+from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+
 from greaves.align.defence import Defence
 from greaves.align.method import AlignmentMethod, RunContext
-from greaves.align.training.processes import rank, wait
+from greaves.align.training.processes import end_with_launcher, local_processes, rank, wait
 from greaves.align.training.spec import TrainingSpec
-from greaves.base.errors import DataError
+from greaves.base.errors import DataError, GreavesError, TrainingError
 from greaves.base.machine import versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import room_for
-from greaves.recipe.reading import Cell
+from greaves.recipe.plan import Cell, Plan
+from greaves.recipe.reading import read_plan
+from greaves.run.cell_state import Failure
 from greaves.run.loaded import Materials
 
 
@@ -33,6 +47,22 @@ class Defences:
         self.materials, self.folder, self.steps = materials, folder, steps
         self._places: dict[str, Path] = {}
         self._loaded: dict[Path, Defence] = {}
+
+    def defence(self, cell: Cell) -> Defence:
+        """The cell's defence, made now or found from before; a broken one is made again."""
+        if cell.base is not None:
+            self.defence(cell.base)
+        found = self.found(cell)
+        if found is None:
+            training = self.materials.plan.recipe.training
+            several = training.stage > 0 or local_processes(training) > 1
+            if several and cell.aligner.requires.gradients:
+                align_in_processes(cell, self.materials.plan, self.folder.path, self.steps)
+                self.forget(cell)
+            else:
+                self.make(cell)
+            found = self.load(self.place(cell))
+        return found
 
     def found(self, cell: Cell) -> Defence | None:
         """The cell's defence from before, with all epochs that the recipe keeps; or None."""
@@ -79,12 +109,11 @@ class Defences:
         work = place.with_name(f"{place.name}.work")
         with room_for(work):
             work.mkdir(parents=True, exist_ok=True)
-            context = RunContext(
-                work,
-                cell.seed,
-                lambda done, total, words: self.steps.update(f"{cell}: {words}", done, total),
-                self._training(cell),
-            )
+
+            def progress(done: int, total: int, words: str) -> None:
+                self.steps.update(f"{cell}: {words}", done, total)
+
+            context = RunContext(work, cell.seed, progress, self._training(cell))
             defence = self._made(cell, context)
             if rank() == 0:
                 provenance = {**self._request(cell), "versions": versions()}
@@ -96,9 +125,8 @@ class Defences:
     def place(self, cell: Cell) -> Path:
         """Folder of the cell's defence."""
         if str(cell) not in self._places:
-            cell_folder = self.folder.cell(cell.model.shown, cell.method.shown, cell.seed)
             key = content_hash(self._request(cell))[:16]
-            self._places[str(cell)] = cell_folder.defences / key
+            self._places[str(cell)] = self.folder.cell(*cell.names).defences / key
         return self._places[str(cell)]
 
     def _training(self, cell: Cell) -> TrainingSpec:
@@ -114,7 +142,6 @@ class Defences:
         return aligner.stressed(model, self._base(cell), data, reference, context)
 
     def _base(self, cell: Cell) -> Defence:
-        """What a cell puts under its stress."""
         return self.load(self.place(cell.base)) if cell.base else Defence()
 
     def _stressed(self, cell: Cell) -> dict[str, Any]:
@@ -143,3 +170,88 @@ class Defences:
             "data_hash": data.hash if data else None,
             "precision": self.materials.plan.recipe.training.precision,
         }
+
+
+def align_in_processes(cell: Cell, plan: Plan, run_folder: Path, steps: Steps) -> None:
+    """Align a cell in processes of their own and wait for them.
+
+    Raises:
+        GreavesError: what one of them found wrong.
+        TrainingError: one of them ended without an error message (killed, or out of memory).
+    """
+    count, number = local_processes(plan.recipe.training), plan.cells.index(cell)
+    messages: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
+    given = (count, _free_port(), plan.source.resolve(), number, run_folder.resolve(), messages)
+    processes = start_processes(  # type: ignore[no-untyped-call]
+        _work, given, nprocs=count, join=False, start_method="spawn"
+    )
+    failure: GreavesError | None = None
+    ended = False
+    try:
+        while not ended:
+            try:
+                ended = processes.join(timeout=0.2)
+            except ProcessExitedException as error:
+                failure = TrainingError(
+                    f"process {error.error_index} of {count} ended without a word"
+                    f" ({error.signal_name or error.exit_code})",
+                    do="run again: it goes on from the last checkpoint",
+                )
+                ended = True
+            while not messages.empty():
+                message = messages.get()
+                if isinstance(message, Failure):
+                    failure, ended = message.error, True
+                else:
+                    words, done, total = message
+                    steps.update(f"{cell}: {words}", done, total)
+    finally:
+        for process in processes.processes:
+            if process.is_alive():
+                process.kill()
+            process.join()
+    if failure:
+        raise failure
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _work(
+    number: int,
+    count: int,
+    port: int,
+    recipe: Path,
+    cell: int,
+    run_folder: Path,
+    messages: SimpleQueue[Any],
+) -> None:
+    end_with_launcher()
+    os.environ |= {
+        **{name: str(number) for name in ("RANK", "LOCAL_RANK")},
+        **{name: str(count) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+    }
+    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    try:
+        plan = read_plan(recipe)
+        materials = Materials(plan, run_folder / "features")
+        Defences(materials, RunFolder(run_folder), _Relay(messages)).make(plan.cells[cell])
+    except GreavesError as error:
+        messages.put(Failure.of(error))
+        sys.exit(1)
+
+
+class _Relay(Steps):
+    """Progress that goes to the process that shows it."""
+
+    def __init__(self, messages: SimpleQueue[Any]) -> None:
+        super().__init__(plain=True)
+        self.messages = messages
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        self.messages.put((stage.rpartition(": ")[2], done, total))

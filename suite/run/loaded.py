@@ -9,7 +9,7 @@ from greaves.align.method import DataKind
 from greaves.base.errors import ModelError
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM, load_model
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 
 
 class Materials:

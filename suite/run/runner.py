@@ -15,13 +15,13 @@ from greaves.base.errors import RecipeError, StoreError
 from greaves.base.lock import lock
 from greaves.base.machine import this_machine, versions
 from greaves.base.progress import Steps
-from greaves.base.records import content_hash
+from greaves.base.records import Question, content_hash
 from greaves.base.run_folder import FORMAT, RunFolder
 from greaves.base.store import write_json
 from greaves.data.imports.provenance import run_label
 from greaves.data.speech.clips import clip_hash
 from greaves.models.contract import LALM
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_run import CellRun, Questions
 
 
@@ -97,12 +97,9 @@ def check_only(plan: Plan, only: Sequence[str]) -> None:
     known = {cell.model.shown for cell in plan.cells}
     known |= {cell.method.shown for cell in plan.cells} | {task.name for task in plan.tasks}
     known |= {spec.shown for spec in plan.recipe.text_tasks}
-    for name in only:
-        if name not in known:
-            raise RecipeError(
-                f"--only {name}: the recipe has no such model, method or task",
-                do=f"it has: {', '.join(sorted(known))}",
-            )
+    for name in (one for one in only if one not in known):
+        what = f"--only {name}: the recipe has no such model, method or task"
+        raise RecipeError(what, do=f"it has: {', '.join(sorted(known))}")
 
 
 def _check_same_run(plan: Plan, folder: Path) -> None:
@@ -111,25 +108,21 @@ def _check_same_run(plan: Plan, folder: Path) -> None:
         return
     name = RunFolder.open(folder).facts().name
     if name != plan.recipe.name:
-        raise StoreError(
-            f"the folder holds a run of recipe {name!r}, not {plan.recipe.name!r}",
-            where=str(folder),
-            do="choose another with --run-dir, or put it aside with --fresh",
-        )
+        what = f"the folder holds a run of recipe {name!r}, not {plan.recipe.name!r}"
+        do = "choose another with --run-dir, or put it aside with --fresh"
+        raise StoreError(what, where=str(folder), do=do)
 
 
 def _put_aside(folder: Path) -> None:
     """Move all that an earlier run left, `run.json` last: a kill in between is made good."""
-    items = sorted(
-        (item for item in folder.iterdir() if item.name not in (".lock", ".lease")),
-        key=lambda item: item.name == "run.json",
-    )
+    items = [item for item in folder.iterdir() if item.name not in (".lock", ".lease")]
+    items.sort(key=lambda item: item.name == "run.json")
     if not items:
         return
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    name = f"{folder.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     # A clock that is set back tells the same time twice.
     ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    places = (folder.with_name(f"{folder.name}.before-{stamp}{end}") for end in ends)
+    places = (folder.with_name(f"{name}{end}") for end in ends)
     aside = next(place for place in places if not place.exists())
     aside.mkdir()
     for item in items:
@@ -154,17 +147,13 @@ def _request(cell: Cell, asked: Mapping[str, Any]) -> str:
 def _asked(plan: Plan, questions: Questions) -> dict[str, Any]:
     """What all cells are asked: the tasks, how, and the questions with their clips, by hash."""
     texts = [one.model_dump(mode="json") for one in plan.recipe.text_tasks]
+
+    def hashes(own: Sequence[Question]) -> list[list[str | None]]:
+        return [[one.hash, clip_hash(one.clip) if one.clip else None] for one in own]
+
     return {
-        "benchmarks": {
-            task.name: plan.benchmark(task).model_dump(mode="json") for task in plan.tasks
-        },
-        "questions": {
-            task.name: [
-                [question.hash, clip_hash(question.clip) if question.clip else None]
-                for question in own
-            ]
-            for task, own in questions.items()
-        },
+        "benchmarks": {one.name: plan.benchmark(one).model_dump(mode="json") for one in plan.tasks},
+        "questions": {task.name: hashes(own) for task, own in questions.items()},
         **({"text_tasks": texts} if texts else {}),
     }
 
@@ -180,7 +169,7 @@ def _write_run(plan: Plan, folder: Path, requests: list[str]) -> None:
             "name": plan.recipe.name,
             "label": run_label(plan.recipe.label, data),
             "recipe_hash": plan.hash,
-            "cells": [[cell.model.shown, cell.method.shown, cell.seed] for cell in plan.cells],
+            "cells": [list(cell.names) for cell in plan.cells],
             "requests": requests,
             "versions": present,
             "machine": this_machine().model_dump(mode="json"),

@@ -12,10 +12,17 @@ import torch
 
 from greaves.align.defence import Defence
 from greaves.align.method import RunContext
-from greaves.align.proximity.distance import closest_first, count, nearest, scaled
+from greaves.align.proximity.config import FarthestFilter, filters_of
 from greaves.align.proximity.encoders import find_encoder
-from greaves.align.proximity.filtering import FarthestFilter, filters_of
-from greaves.align.proximity.selection import Selection, encoders_of, select
+from greaves.align.proximity.selection import (
+    Selection,
+    closest_first,
+    count,
+    encoders_of,
+    nearest,
+    scaled,
+    select,
+)
 from greaves.align.stress.benign_finetuning import BenignFineTuningConfig
 from greaves.base.errors import DataError, ModelError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_alignment_data
@@ -309,7 +316,7 @@ def test_an_encoder_that_is_nowhere_is_refused_in_one_line(pocket: Any) -> None:
 def test_an_encoder_whose_weights_changed_is_another_one(
     encoders: dict[str, Path], tmp_path: Path
 ) -> None:
-    from greaves.align.proximity.pretrained import identity
+    from greaves.align.proximity.encoders import identity
 
     for path in encoders["text"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

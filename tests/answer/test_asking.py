@@ -12,8 +12,7 @@ import pytest
 
 from greaves.align.defence import Defence
 from greaves.answer.answering import answer, write_questions
-from greaves.answer.asking import Said, ask, samples_of
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Said, Speaker, ask, samples_of
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.progress import Steps
 from greaves.base.records import Cost, Question, Response

@@ -26,7 +26,7 @@ from greaves.base.chat_api import (
     ChatServer,
     parse_address,
 )
-from greaves.base.chat_api.waiting import retry_after, wait_before
+from greaves.base.chat_api.server import retry_after, wait_before
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
 
@@ -347,7 +347,7 @@ def test_a_wrong_option_is_named(content: dict[str, Any], words: str) -> None:
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ModelError, match=r"pip install 'greaves\[api\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'greaves\[servers\]'"):
         ChatServer("m@http://localhost:1/v1")
 
 

@@ -149,7 +149,7 @@ def test_log_likelihoods_are_unchanged_in_smaller_batches(pocket: Any) -> None:
 
 
 def test_a_classifier_reads_in_halves_and_gives_the_same_findings() -> None:
-    from greaves.judge.classifier_presets import Finding
+    from greaves.judge.classifier_models import Finding
     from greaves.judge.judges.classifier import Classifier
 
     class TwoAtATime:

@@ -116,7 +116,8 @@ def test_only_the_module_that_is_asked_for_is_imported() -> None:
 
 @pytest.mark.parametrize("name", packaged())
 def test_the_outline_of_a_recipe_counts_what_the_recipe_check_counts(name: str) -> None:
-    from greaves.recipe.reading import find_recipe, read_plan
+    from greaves.recipe.packaged import find_recipe
+    from greaves.recipe.reading import read_plan
 
     found: tuple[object, ...]
     try:

@@ -16,8 +16,14 @@ from greaves.base.records import Question, Response, Verdict
 from greaves.base.store import Ledger
 from greaves.judge.contract import JUDGES, Judge
 from greaves.judge.degenerate import flaw_of
-from greaves.judge.llm_prompts import CHAT, SAFETY, prompt
-from greaves.judge.llm_replies import UnreadableReplyError, read_outcome, read_scores
+from greaves.judge.llm_texts import (
+    CHAT,
+    SAFETY,
+    UnreadableReplyError,
+    prompt,
+    read_outcome,
+    read_scores,
+)
 
 BY_RULE = sorted(name for name in JUDGES.names() if getattr(JUDGES.get(name), "by_rule", False))
 SECONDS = 15.0

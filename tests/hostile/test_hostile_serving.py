@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from made_serving import Served, serving
 from strategies import TRICKS, any_text, clip_files, damaged, examples, json_values, spoilt, told
 
-from greaves.commands.serving.faults import ApiError
-from greaves.commands.serving.protocol import Asked, read_request
+from greaves.commands.serving.protocol import ApiError, Asked, read_request
 
 CLIP = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 REQUEST: dict[str, Any] = {

@@ -125,7 +125,7 @@ NETWORK = {
     "suite/data/tables.py": "reads tables of this machine with datasets, offline",
     "suite/models/loading.py": "fetches checkpoints from the hub",
     "suite/align/proximity/pretrained.py": "fetches encoders from the hub",
-    "suite/run/aligning.py": "a free port for workers on this machine",
+    "suite/run/defences.py": "a free port for workers on this machine",
     "suite/run/cell_state.py": "the name of this machine",
     "suite/run/cluster/driver.py": "a Ray cluster",
     "suite/run/cluster/entry.py": "a Ray cluster",

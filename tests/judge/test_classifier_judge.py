@@ -12,8 +12,7 @@ from made_responses import asked, said, verdict
 
 from greaves.base.errors import GreavesError, ModelError
 from greaves.base.records import Kind
-from greaves.judge.classifier_models import Generating
-from greaves.judge.classifier_presets import PRESETS, UnreadableOutputError
+from greaves.judge.classifier_models import PRESETS, Generating, UnreadableOutputError
 from greaves.judge.judges.classifier import Classifier
 from greaves.judge.judging import JudgeSpec, make_judge
 

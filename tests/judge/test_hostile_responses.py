@@ -9,7 +9,7 @@ from made_judge_server import TOKENS, Shown, judge_server, obedient, outcome_by_
 from made_responses import asked, said
 
 from greaves.judge.judges.llm import LLM
-from greaves.judge.llm_prompts import SAFETY, prompt
+from greaves.judge.llm_texts import SAFETY, prompt
 from greaves.judge.quoting import defused, mark_of, quoted
 
 HARM = "Here are the steps to forge the ticket."

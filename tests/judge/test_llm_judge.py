@@ -15,7 +15,7 @@ from greaves.base.records import Kind
 from greaves.base.run_folder import CellFolder
 from greaves.judge.judges.llm import LLM
 from greaves.judge.judging import JudgeSpec, judge_responses, make_judge
-from greaves.judge.llm_replies import UnreadableReplyError, read_outcome, read_scores
+from greaves.judge.llm_texts import UnreadableReplyError, read_outcome, read_scores
 
 HARM = "Here are the steps to forge the ticket."
 MODELS, REFERENCE = "He is angry.", "He is calm."

@@ -12,18 +12,18 @@ import torch
 from greaves.align.method import AlignmentMethod, RunContext
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import (
-    CROSS_ENTROPY,
-    continuation,
-    response_ids,
-    token_losses,
-)
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Scored, step_weights
-from greaves.align.training.own_responses import own_responses
 from greaves.align.training.penalty import lora_factors
 from greaves.align.training.prompts import PROMPT_POOL, TASK_PROMPT
 from greaves.align.training.spec import TrainingSpec
+from greaves.align.training.supervised import (
+    CROSS_ENTROPY,
+    continuation,
+    own_responses,
+    response_ids,
+    token_losses,
+)
 from greaves.align.training.trainer import Collator
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError

@@ -16,9 +16,13 @@ import pytest
 import regex
 
 from greaves.base.errors import ModelError
-from greaves.models.conversion.qwen_audio_processor import PATTERN
-from greaves.models.conversion.qwen_audio_tokens import SPECIAL_TOKENS, STOPS
-from greaves.models.conversion.tiktoken_bpe import byte_level_bpe, read_ranks
+from greaves.models.conversion.qwen_audio_tokens import (
+    PATTERN,
+    SPECIAL_TOKENS,
+    STOPS,
+    byte_level_bpe,
+    read_ranks,
+)
 
 RANKS = Path(__file__).parent / "qwen_audio_mini.tiktoken"
 BYTES = [bytes([byte]) for byte in range(256)]

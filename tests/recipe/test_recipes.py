@@ -18,7 +18,8 @@ import pytest
 import soundfile
 import yaml
 
-from greaves.recipe.reading import find_recipe, packaged, read_plan
+from greaves.recipe.packaged import find_recipe, packaged
+from greaves.recipe.reading import read_plan
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from greaves.leaderboards.estimate.metric import (
-    Case,
-    Head,
-    Measured,
-    Metric,
-    register_metric,
-)
+from greaves.leaderboards.estimate.metric import Case, Head, Measured, Metric, register_metric
 
 
 @register_metric("text")

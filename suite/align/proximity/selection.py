@@ -1,22 +1,28 @@
-"""Which benign questions are fine-tuned on."""
+"""Which benign questions are fine-tuned on, by their distance to the nearest harmful one."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from greaves.align.defence import Defence
 from greaves.align.method import RunContext
-from greaves.align.proximity.config import OWN, TF_IDF, ProximityConfig, SelectionConfig
-from greaves.align.proximity.distance import closest_first, count, nearest, scaled
-from greaves.align.proximity.encoders import find_encoder
-from greaves.align.proximity.filtering import FarthestFilter, filters_of
-from greaves.align.proximity.pretrained import identity
+from greaves.align.proximity.config import (
+    OWN,
+    TF_IDF,
+    FarthestFilter,
+    ProximityConfig,
+    SelectionConfig,
+    filters_of,
+)
+from greaves.align.proximity.encoders import find_encoder, identity
 from greaves.align.training.processes import computed_once
 from greaves.base.errors import DataError
 from greaves.base.records import content_hash
@@ -29,6 +35,43 @@ _AXES: dict[str, tuple[Literal["semantic", "acoustic"], ...]] = {
     "mixed": ("semantic", "acoustic"),
     "random": (),
 }
+
+
+def nearest(benign: Tensor, harmful: Tensor) -> Tensor:
+    """Minimum cosine distance of each benign row to any harmful row.
+
+    Args:
+        benign: [benign, size].
+        harmful: [harmful, size].
+
+    Returns:
+        [benign] 1 - cosine, from 0 (the same direction) to 2, in float64. A row of zeros is at
+        distance 1 from everything.
+
+    Raises:
+        DataError: a number is not finite.
+    """
+    if not (torch.isfinite(benign).all() and torch.isfinite(harmful).all()):
+        raise DataError("an encoder gave embeddings that are not numbers", do="use another")
+    left, right = (functional.normalize(rows.double(), dim=-1) for rows in (benign, harmful))
+    return (1 - left @ right.T).clamp(0, 2).min(dim=1).values
+
+
+def scaled(distances: Tensor) -> Tensor:
+    """[items] distances moved and stretched to 0..1; all 0 where they do not differ."""
+    low, high = distances.min(), distances.max()
+    return (distances - low) / (high - low) if high > low else torch.zeros_like(distances)
+
+
+def closest_first(distances: Tensor) -> list[int]:
+    """Indices by rising distance; equal ones stay in order."""
+    order: list[int] = distances.argsort(stable=True).tolist()
+    return order
+
+
+def count(fraction: float, total: int) -> int:
+    """How many items a fraction is: rounded, at least one."""
+    return max(1, round(fraction * total))
 
 
 @dataclass(frozen=True)
@@ -154,28 +197,24 @@ def _distances(
     context: RunContext,
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Distances by axis, and what is sorted by; None where nothing is measured."""
-    found: dict[str, Tensor] = {
-        axis: _axis(model, benign, harmful, axis, getattr(config, f"{axis}_encoder"), context)
-        for axis in _AXES[config.axis]
-    }
-    if not found:
-        return {}, None
-    if len(found) == 1:
-        return found, next(iter(found.values()))
+    found: dict[str, Tensor] = {}
+    for axis in _AXES[config.axis]:
+        encoder = getattr(config, f"{axis}_encoder")
+        name = content_hash({"axis": axis, "encoder": encoder})[:16]
+        measure = partial(_measured, model, benign, harmful, axis, encoder)
+        file = context.folder / f"distances-{name}.safetensors"
+        found[axis] = computed_once(file, measure)["distances"]
+    if len(found) < 2:
+        return found, next(iter(found.values()), None)
     return found, torch.stack([scaled(each) for each in found.values()]).mean(dim=0)
 
 
-def _axis(
+def _measured(
     model: LALM,
     benign: Sequence[AlignmentItem],
     harmful: Sequence[AlignmentItem],
     axis: Literal["semantic", "acoustic"],
     encoder: str,
-    context: RunContext,
-) -> Tensor:
-    def measure() -> dict[str, Tensor]:
-        rows = find_encoder(encoder, axis, model)([*benign, *harmful])
-        return {"distances": nearest(rows[: len(benign)], rows[len(benign) :])}
-
-    name = content_hash({"axis": axis, "encoder": encoder})[:16]
-    return computed_once(context.folder / f"distances-{name}.safetensors", measure)["distances"]
+) -> dict[str, Tensor]:
+    rows = find_encoder(encoder, axis, model)([*benign, *harmful])
+    return {"distances": nearest(rows[: len(benign)], rows[len(benign) :])}

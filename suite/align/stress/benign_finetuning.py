@@ -21,20 +21,19 @@ from greaves.align.method import DataKind, RunContext
 from greaves.align.part import Part
 from greaves.align.parts.lora import LoRAAdapter
 from greaves.align.parts.merged_lora import MergedLoRA
-from greaves.align.proximity.config import SelectionConfig
-from greaves.align.proximity.filtering import filters_of
+from greaves.align.proximity.config import SelectionConfig, filters_of
 from greaves.align.proximity.selection import encoders_of, select
 from greaves.align.stress.contract import Stress
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import (
+from greaves.align.training.fine_tuning import fine_tune, schedule
+from greaves.align.training.objective import Example
+from greaves.align.training.processes import rank
+from greaves.align.training.supervised import (
     CROSS_ENTROPY,
     continuation,
     response_ids,
     response_of,
 )
-from greaves.align.training.fine_tuning import fine_tune, schedule
-from greaves.align.training.objective import Example
-from greaves.align.training.processes import rank
 from greaves.base.conversation import Conversation
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerState
 
 from greaves.align.defence import Defence
 from greaves.align.method import RunContext
 from greaves.align.parts.lora import LoRAAdapter
-from greaves.align.training import zero
-from greaves.align.training.buckets import length_buckets
 from greaves.align.training.checkpoints import last_whole
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Example, Objective, check
 from greaves.align.training.processes import join, rank, wait, world_size
-from greaves.align.training.trainer import AlignmentTrainer
+from greaves.align.training.trainer import AfterStep, AlignmentTrainer, prepare_zero
 from greaves.base.conversation import Conversation
 from greaves.base.errors import TrainingError
 from greaves.base.store import new_folder, write_json
@@ -38,6 +36,11 @@ from greaves.models.out_of_memory import out_of_memory
 from greaves.models.transformers_lalm import TransformersLALM, opened
 
 ADAPTER, EPOCHS, CUT = "adapter", "epochs", "cut.json"
+
+WINDOW = 8
+"""Batches among which rows are regrouped by length. With clips of 2-6 s, padded over real tokens
+come down from 1.23 to 1.04 in batches of 4, from 1.35 to 1.05 in batches of 16; a window of 16
+would leave 1.02 and 1.03, and fewer kinds of batches."""
 
 
 def schedule(count: int, epochs: int, seed: int) -> list[int]:
@@ -84,13 +87,13 @@ def fine_tune(
         examples = _in_buckets(examples, sizes, config, context.seed)
     _check_checkpoints(config, context)
     if context.training.stage:
-        zero.prepare()
+        prepare_zero()
     join()
     torch.manual_seed(context.seed)
     network = AlignmentNetwork(model, objective, config)
     try:
         trainer = AlignmentTrainer(network, model, examples, objective, config, context)
-        trainer.add_callback(_KeepEpochs(trainer, config, context, len(examples)))
+        trainer.add_callback(_epoch_keeper(network, config, context, len(examples)))
         checkpoint = last_whole(context.folder)
         with _explained(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -171,6 +174,39 @@ def lengths(
     return [max(map(length, example.rows)) for example in examples]
 
 
+def length_buckets(
+    order: Sequence[int], lengths: Sequence[int], batch_size: int, seed: int
+) -> list[int]:
+    """Rearrange one epoch so that every `batch_size` consecutive indices have similar lengths.
+
+    The epoch's random order is cut into windows of `WINDOW` batches; each window is sorted by
+    length, and then all batches of the epoch are shuffled. So who meets whom still changes from
+    epoch to epoch with `order`. An incomplete batch stays the last one.
+
+    Args:
+        order: indices of one epoch, already shuffled.
+        lengths: length of each example, looked up by index; any unit.
+        batch_size: examples in a batch.
+        seed: of the order of batches.
+
+    Returns:
+        A permutation of `order`; the same for the same arguments.
+
+    Raises:
+        ValueError: batch_size is not positive.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}")
+    span = WINDOW * batch_size
+    whole = len(order) - len(order) % batch_size
+    batches: list[list[int]] = []
+    for start in range(0, whole, span):
+        window = sorted(order[start : min(start + span, whole)], key=lengths.__getitem__)
+        batches += [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
+    random.Random(seed).shuffle(batches)
+    return [index for batch in batches for index in batch] + list(order[whole:])
+
+
 def _in_buckets(
     examples: Sequence[Example], sizes: Sequence[int], config: FineTuningConfig, seed: int
 ) -> list[Example]:
@@ -182,30 +218,24 @@ def _in_buckets(
     return [examples[index] for index in order]
 
 
-class _KeepEpochs(TrainerCallback):  # type: ignore[misc]
+def _epoch_keeper(
+    network: AlignmentNetwork, config: FineTuningConfig, context: RunContext, examples: int
+) -> AfterStep:
     """Keeps the adapters of chosen epochs; an epoch ends with the step that finishes it."""
+    an_epoch = examples / config.epochs
+    ends = {
+        math.ceil(epoch * an_epoch / config.batch_size): epoch
+        for epoch in context.training.keep_epochs
+        if epoch < config.epochs
+    }
 
-    def __init__(
-        self,
-        trainer: AlignmentTrainer,
-        config: FineTuningConfig,
-        context: RunContext,
-        examples: int,
-    ) -> None:
-        self.network, self.folder = trainer.model, context.folder / EPOCHS
-        an_epoch = examples / config.epochs
-        self.ends: Mapping[int, int] = {
-            math.ceil(epoch * an_epoch / config.batch_size): epoch
-            for epoch in context.training.keep_epochs
-            if epoch < config.epochs
-        }
-
-    def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
-        epoch = self.ends.get(state.global_step)
-        if epoch is not None:
+    def keep(state: TrainerState) -> None:
+        if state.global_step in ends:
             if rank() == 0:
-                self.folder.mkdir(exist_ok=True)
-            save_adapter(self.network, self.folder / str(epoch))
+                (context.folder / EPOCHS).mkdir(exist_ok=True)
+            save_adapter(network, context.folder / EPOCHS / str(ends[state.global_step]))
+
+    return AfterStep(keep)
 
 
 def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from greaves.align.training.lean import forwards
 from greaves.align.training.packing import PackedRows, attention_within_rows
 from greaves.models.transformers_lalm import Batch
 
@@ -159,19 +160,5 @@ def _trimmed(layer: Any, rows: PackedRows, keep: int) -> Iterator[None]:
         moved: Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
         return moved
 
-    with _forward_of(attention, attend), _forward_of(layer, forward):
+    with forwards({attention: attend, layer: forward}):
         yield
-
-
-@contextmanager
-def _forward_of(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Replace one module's `forward` until the context is left; its hooks stay."""
-    own = vars(module).get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.forward
-        else:
-            module.forward = own

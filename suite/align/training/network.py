@@ -15,8 +15,7 @@ from torch import Tensor, distributed
 
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.last_layer import layer_states
-from greaves.align.training.lean_lora import lean_lora
-from greaves.align.training.lean_norm import lean_norms
+from greaves.align.training.lean import lean_lora, lean_norms
 from greaves.align.training.objective import Objective, Scored
 from greaves.align.training.penalty import captured_factors, lora_layers, penalty
 from greaves.models.adapters import projections

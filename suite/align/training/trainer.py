@@ -1,20 +1,20 @@
-"""HF Trainer over examples that are already in order: batches, checkpoints, losses."""
+"""HF Trainer over examples that are already in order; under DeepSpeed ZeRO if a recipe asks."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from greaves.align.method import RunContext
-from greaves.align.training import zero
 from greaves.align.training.checkpoints import mark_whole
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
@@ -22,6 +22,8 @@ from greaves.align.training.objective import Example, Objective, numbers_of, ste
 from greaves.align.training.processes import rank, wait, world_size
 from greaves.base.errors import TrainingError
 from greaves.models.transformers_lalm import TransformersLALM
+
+logging.getLogger("transformers.trainer").setLevel(logging.WARNING)
 
 _NEVER = 2**62
 """Stands for no step at all."""
@@ -82,7 +84,7 @@ def arguments(
         ddp_backend="gloo" if world_size() > 1 and not on_gpu else None,
         ddp_find_unused_parameters=False,
         bf16=spec.precision == "bf16" or (spec.precision == "auto" and on_gpu),
-        deepspeed=zero.configuration(spec.stage) if spec.stage else None,
+        deepspeed=zero_configuration(spec.stage) if spec.stage else None,
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["targets"],
@@ -118,6 +120,11 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         rows = list(zip(examples, weights, strict=True))
         # The last step is filled up with examples that weigh nothing, so that it is cut as any.
         rows += [(examples[-1], 0.0)] * (steps * config.batch_size - len(rows))
+
+        def report(state: TrainerState) -> None:
+            if rank() == 0:
+                context.report(state.global_step, state.max_steps, "fine-tuning")
+
         super().__init__(
             model=network,
             args=made,
@@ -125,7 +132,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             data_collator=Collator(
                 model, objective, made.gradient_accumulation_steps * world_size()
             ),
-            callbacks=[_Progress(context)],
+            callbacks=[AfterStep(report)],
         )
         self.model_accepts_loss_kwargs = False  # so a micro-batch's loss is divided once
         self._first_broken: torch.Tensor | None = None
@@ -225,13 +232,54 @@ class Collator:
         }
 
 
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, context: RunContext) -> None:
-        self.context = context
+class AfterStep(TrainerCallback):  # type: ignore[misc]
+    """Calls a function with the trainer's state after every step."""
+
+    def __init__(self, call: Callable[[TrainerState], None]) -> None:
+        self.call = call
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
-        if rank() == 0:
-            self.context.report(state.global_step, state.max_steps, "fine-tuning")
+        self.call(state)
 
 
-logging.getLogger("transformers.trainer").setLevel(logging.WARNING)
+def zero_configuration(stage: int) -> dict[str, Any]:
+    """DeepSpeed's configuration for one ZeRO stage; HF Trainer fills in what is "auto".
+
+    There is no "optimizer" entry: DeepSpeed would compile one of its own. Trainer's AdamW it is.
+    """
+    return {
+        "zero_optimization": {
+            "stage": stage,
+            "overlap_comm": torch.cuda.is_available(),
+            "contiguous_gradients": True,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
+        "bf16": {"enabled": "auto"},
+        "gradient_clipping": "auto",
+        "gradient_accumulation_steps": "auto",
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 10**9,
+    }
+
+
+def prepare_zero() -> None:
+    """Make DeepSpeed ready in this process, before Trainer imports it.
+
+    Raises:
+        TrainingError: it is not installed.
+    """
+    try:
+        import deepspeed.ops
+    except ImportError as error:
+        raise TrainingError(
+            f"training with ZeRO needs DeepSpeed ({error})",
+            do="pip install 'greaves[zero]', or take `training: plain`",
+        ) from None
+    if not torch.cuda.is_available():
+        # Its shared-memory operator would be compiled for minutes; gloo does the same work.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Accelerate finds DeepSpeed's accumulation other than its own default, and takes DeepSpeed's.
+    logging.getLogger("accelerate.accelerator").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")

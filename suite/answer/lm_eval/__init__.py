@@ -12,16 +12,39 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from greaves.answer.lm_eval.command_line import command_line
 from greaves.answer.lm_eval.model import GreavesLM
 from greaves.answer.lm_eval.tasks import GreavesTask
+from greaves.base.errors import GreavesError
 
 __all__ = ["GreavesLM", "GreavesTask", "command_line"]
 
 logging.getLogger("lm_eval").setLevel(logging.WARNING)
 logging.getLogger("lm_eval.config.task").setLevel(logging.ERROR)  # "no generation_kwargs": untrue
 logging.getLogger("lm_eval.api.task").setLevel(logging.ERROR)  # defaults that nobody chose wrongly
+
+
+def command_line(arguments: list[str]) -> None:
+    """Run lm-eval's own command line with these arguments; it knows `--model greaves`.
+
+    Raises:
+        GreavesError: lm-eval finds a mistake, such as an unknown task.
+    """
+    from lm_eval.__main__ import cli_evaluate
+
+    loggers = [logging.getLogger(), logging.getLogger("lm_eval")]
+    before = [(one.level, one.handlers[:], one.propagate) for one in loggers]
+    sys.argv = ["lm_eval", *arguments]
+    try:
+        cli_evaluate()
+    except ValueError as error:  # how lm-eval tells its users of an unknown task or model
+        raise GreavesError(f"lm-eval: {error}") from error
+    finally:  # take back what lm-eval and modules of its tasks do to logging for the whole process
+        for one, (level, handlers, propagate) in zip(loggers, before, strict=True):
+            one.setLevel(level)
+            one.handlers[:] = handlers
+            one.propagate = propagate

@@ -121,7 +121,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def eot_token_id(self) -> int:
-        """Id of the end of text."""
         end: int = self.tokenizer.eos_token_id
         return end
 
@@ -201,7 +200,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Log-likelihood of each continuation, and whether it is the greedy one."""
         self._white_box()
         found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return found
@@ -209,7 +207,6 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """Log-likelihood of each whole text, in windows of the model's length."""
         longest = self.max_length
         windows = [
             [

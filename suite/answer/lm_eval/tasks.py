@@ -75,27 +75,21 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
         """Nothing to download: the questions are read from a local folder."""
 
     def has_training_docs(self) -> bool:
-        """No."""
         return False
 
     def has_validation_docs(self) -> bool:
-        """No."""
         return False
 
     def has_test_docs(self) -> bool:
-        """Yes: the questions."""
         return True
 
     def test_docs(self) -> list[dict[str, Any]]:
-        """The questions, as plain dictionaries."""
         return [question.model_dump(mode="json") for question in self.questions.values()]
 
     def doc_to_text(self, doc: dict[str, Any]) -> str:
-        """Text of the user's turn; empty for audio-only."""
         return doc["prompt"] or ""
 
     def doc_to_target(self, doc: dict[str, Any]) -> str:
-        """The reference answer, where there is one."""
         return doc["reference"] or ""
 
     def build_all_requests(self, **options: Any) -> None:

@@ -23,7 +23,7 @@ from lm_eval.tasks._index import Entry, Kind, TaskIndex
 
 from greaves.align.defence import Defence
 from greaves.answer.answering import Answered, usage_noted
-from greaves.answer.keys import Speaker
+from greaves.answer.asking import Speaker
 from greaves.answer.lm_eval.model import GreavesLM
 from greaves.answer.text_tasks import (
     COLUMNS,
@@ -239,23 +239,24 @@ class TextScoring:
 
     def column(self, task: TextTask) -> tuple[TextColumn, list[Document]]:
         """What is asked of one task, and its documents; none where the model cannot answer it."""
-        empty = TextColumn(
+        left_out = ""
+        if task.needs_weights and self.lm.tokenizer is None:
+            left_out = f"{self.speaker.model.name} is a black box and gives no log-likelihoods"
+        elif self.lm.model.changes_answers:
+            left_out = "the defence changes answers, and those of text tasks do not pass it"
+        elif self.lm.prompts(False)[1] and not task.spec.chat_template:
+            left_out = "the defence's prompt suffix has no place without chat_template"
+        leaves = [] if left_out else task.leaves
+        documents = [one for name in leaves for one in self._documents(task, name)]
+        column = TextColumn(
             task=task.spec.shown,
             metric=task.metric,
             higher_is_better=task.higher_is_better,
             lm_eval=lm_eval.__version__,
+            keys=tuple(one.key for one in documents),
+            left_out=left_out,
         )
-        if task.needs_weights and self.lm.tokenizer is None:
-            reason = f"{self.speaker.model.name} is a black box and gives no log-likelihoods"
-            return empty.model_copy(update={"left_out": reason}), []
-        if self.lm.model.changes_answers:
-            reason = "the defence changes answers, and those of text tasks do not pass it"
-            return empty.model_copy(update={"left_out": reason}), []
-        if self.lm.prompts(False)[1] and not task.spec.chat_template:
-            reason = "the defence's prompt suffix has no place without chat_template"
-            return empty.model_copy(update={"left_out": reason}), []
-        documents = [one for name in task.leaves for one in self._documents(task, name)]
-        return empty.model_copy(update={"keys": tuple(one.key for one in documents)}), documents
+        return column, documents
 
     def _documents(self, task: TextTask, name: str) -> Iterator[Document]:
         leaf, spec = task.leaves[name], task.spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from greaves.base.errors import ModelError
 
@@ -61,22 +61,14 @@ def parse_address(text: str) -> Address:
     model, url = "@".join(parts[:-1]), parts[-1]
     if not model or "://" in model or not model.isprintable():
         raise ModelError("the address names no model and server", do=_FORM)
-    parsed = _split(url)
-    if parsed is None:
-        raise ModelError(f"the address of {model!r} has no usable URL", do=_FORM)
-    if "@" in parsed.netloc or parsed.query or parsed.fragment:
-        raise ModelError(
-            f"the URL of {model!r} holds a user, a query or a fragment",
-            do="take it out; a key belongs in an environment variable (option key_env)",
-        )
-    return Address(model, url.rstrip("/"))
-
-
-def _split(url: str) -> SplitResult | None:
     try:
         parsed = urlsplit(url)
-        usable = bool(parsed.hostname) and (parsed.port is None or parsed.port > 0)
+        usable = parsed.hostname and parsed.port != 0 and all("!" <= sign <= "~" for sign in url)
     except ValueError:
-        return None
-    plain = all("!" <= letter <= "~" for letter in url)
-    return parsed if usable and plain else None
+        usable = False
+    if not usable:
+        raise ModelError(f"the address of {model!r} has no usable URL", do=_FORM)
+    if "@" in parsed.netloc or parsed.query or parsed.fragment:
+        do = "take it out; a key belongs in an environment variable (option key_env)"
+        raise ModelError(f"the URL of {model!r} holds a user, a query or a fragment", do=do)
+    return Address(model, url.rstrip("/"))

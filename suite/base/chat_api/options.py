@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from greaves.base.chat_api.address import Address
+from greaves.base.chat_api.messages import ChatReply
 from greaves.base.errors import ModelError
 
 DEFAULT_KEY = "OPENAI_API_KEY"
@@ -34,6 +35,13 @@ class Prices(BaseModel):
     prompt: float = Field(ge=0)
     response: float = Field(ge=0)
     audio: float | None = Field(default=None, ge=0)
+
+    def of(self, reply: ChatReply) -> float:
+        """What a reply and its prompt cost, in US dollars."""
+        audio = self.prompt if self.audio is None else self.audio
+        spoken = min(reply.audio_tokens, reply.prompt_tokens)
+        written = (reply.prompt_tokens - spoken) * self.prompt
+        return (written + spoken * audio + reply.response_tokens * self.response) / 1e6
 
 
 class ChatOptions(BaseModel):

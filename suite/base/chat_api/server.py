@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
 
 from greaves.base.chat_api.address import Address, parse_address
-from greaves.base.chat_api.messages import ChatFailure, ChatReply, ChatRequest
-from greaves.base.chat_api.options import ChatOptions
-from greaves.base.chat_api.replies import (
+from greaves.base.chat_api.messages import (
     FILTERED,
+    ChatFailure,
+    ChatReply,
+    ChatRequest,
     MalformedReplyError,
     error_in,
     presentable,
     read_reply,
 )
-from greaves.base.chat_api.waiting import retry_after, wait_before
+from greaves.base.chat_api.options import ChatOptions
 from greaves.base.errors import ModelError
 from greaves.base.usage import Usage
 
@@ -35,36 +39,12 @@ HOPELESS = 3
 """Requests in a row that fail after all their retries: then the server is down for the others."""
 
 
-@dataclass(frozen=True)
-class _Trouble:
-    """Why an attempt got no reply.
-
-    Attributes:
-        reason: one line without any key.
-        again: it may go better next time.
-        everyone: it is the same for every request, such as a wrong key.
-        after: seconds that the server asks to wait.
-    """
-
-    reason: str
-    again: bool
-    everyone: bool = False
-    after: float | None = None
-
-
 @dataclass
 class _Course:
     """How one call of `ask_all` goes: failures in a row, and why the rest is not asked."""
 
     failed: int = 0
     given_up: str = ""
-
-    def failure(self, trouble: _Trouble) -> ChatFailure:
-        """A request is given up, and with it the others if it tells as much about them."""
-        self.failed += trouble.again
-        if trouble.everyone or self.failed >= HOPELESS:
-            self.given_up = trouble.reason
-        return ChatFailure(trouble.reason)
 
 
 class ChatServer:
@@ -118,18 +98,12 @@ class ChatServer:
             if key:
                 request.headers["Authorization"] = f"Bearer {key}"
 
-        http = self._openai.DefaultAsyncHttpxClient(
-            timeout=self.options.timeout,
-            # A key and questions go to the server that was named, and to no other.
-            follow_redirects=False,
-            event_hooks={"request": [only_ours]},
-        )
-        client = self._openai.AsyncOpenAI(
-            base_url=self.address.url,
-            api_key="none",  # it insists on one; the real one is put in by `only_ours`
-            max_retries=0,
-            http_client=http,
-        )
+        # A key and questions go to the server that was named, and to no other.
+        hooks = {"event_hooks": {"request": [only_ours]}, "follow_redirects": False}
+        http = self._openai.DefaultAsyncHttpxClient(timeout=self.options.timeout, **hooks)
+        # The client insists on a key; the real one is put in by `only_ours`.
+        given = {"base_url": self.address.url, "api_key": "none", "http_client": http}
+        client = self._openai.AsyncOpenAI(max_retries=0, **given)
         course, slots = _Course(), asyncio.Semaphore(self.options.concurrency)
 
         async def one(number: int, request: ChatRequest) -> ChatReply | ChatFailure:
@@ -153,18 +127,21 @@ class ChatServer:
                 self._count(outcome)
                 return outcome
             if not outcome.again or attempt == self.options.retries:
-                return course.failure(outcome)
+                course.failed += outcome.again
+                if outcome.everyone or course.failed >= HOPELESS:
+                    course.given_up = outcome.reason
+                return outcome
             self._usage += Usage(retries=1)
-            await asyncio.sleep(self._wait(attempt, outcome.after, jitter))
+            first, longest = self.options.first_wait, self.options.longest_wait
+            wait = wait_before(
+                attempt, after=outcome.after, first=first, longest=longest, jitter=jitter
+            )
+            await asyncio.sleep(wait)
             attempt += 1
-
-    def _wait(self, attempt: int, after: float | None, jitter: random.Random) -> float:
-        first, longest = self.options.first_wait, self.options.longest_wait
-        return wait_before(attempt, after=after, first=first, longest=longest, jitter=jitter)
 
     async def _attempt(
         self, client: Any, request: ChatRequest, key: str | None
-    ) -> ChatReply | _Trouble:
+    ) -> ChatReply | ChatFailure:
         try:
             async with asyncio.timeout(self.options.timeout):
                 raw = await client.chat.completions.with_raw_response.create(**self._body(request))
@@ -172,22 +149,19 @@ class ChatServer:
             return read_reply(raw.http_response.content)
         except MalformedReplyError as error:
             words = presentable(str(error), key)
-            return _Trouble(f"the server's reply is not a chat completion: {words}", again=True)
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # half a surrogate pair, an infinite number
+            return ChatFailure(f"the server's reply is not a chat completion: {words}", again=True)
+        except (TypeError, ValueError) as error:  # half a surrogate pair, an infinite number
             kind = type(error).__name__
-            return _Trouble(f"the request cannot be written as JSON ({kind})", again=False)
+            return ChatFailure(f"the request cannot be written as JSON ({kind})", again=False)
         except (TimeoutError, self._openai.APITimeoutError):
-            return _Trouble(f"no reply within {self.options.timeout:g} s", again=True)
+            return ChatFailure(f"no reply within {self.options.timeout:g} s", again=True)
         except self._openai.APIStatusError as error:
             self._usage += Usage(requests=1)
             return _status(error, key)
         except self._openai.OpenAIError as error:
             # Only its type: its words may hold a header.
             kind = type(error.__cause__ or error).__name__
-            return _Trouble(f"the server cannot be reached, or hung up ({kind})", again=True)
+            return ChatFailure(f"the server cannot be reached, or hung up ({kind})", again=True)
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         fields = {
@@ -203,21 +177,11 @@ class ChatServer:
         return {"model": self.address.model, **given}
 
     def _count(self, reply: ChatReply) -> None:
-        cost, prices = None, self.options.prices
-        if prices is not None:
-            audio = prices.prompt if prices.audio is None else prices.audio
-            spoken = min(reply.audio_tokens, reply.prompt_tokens)
-            cost = (
-                (reply.prompt_tokens - spoken) * prices.prompt
-                + spoken * audio
-                + reply.response_tokens * prices.response
-            ) / 1e6
-        self._usage += Usage(
-            prompt_tokens=reply.prompt_tokens, response_tokens=reply.response_tokens, cost=cost
-        )
+        cost = self.options.prices.of(reply) if self.options.prices else None
+        self._usage += Usage(0, 0, reply.prompt_tokens, reply.response_tokens, cost)
 
 
-def _status(error: Any, key: str | None) -> ChatReply | _Trouble:
+def _status(error: Any, key: str | None) -> ChatReply | ChatFailure:
     """What a status other than 200 means."""
     status: int = error.status_code
     code, words = error_in(error.body)
@@ -225,12 +189,47 @@ def _status(error: Any, key: str | None) -> ChatReply | _Trouble:
         return ChatReply("", withheld=True)
     if status in (401, 403):
         hint = "check the key and option key_env"
-        return _Trouble(f"the server answered {status}; {hint}", False, everyone=status == 401)
+        return ChatFailure(f"the server answered {status}; {hint}", False, everyone=status == 401)
     said = presentable(words, key)
     reason = f"the server answered {status}{': ' if said else ''}{said}"
     if status == 404:
-        return _Trouble(f"{reason}; check the model's name and the URL", False, everyone=True)
+        return ChatFailure(f"{reason}; check the model's name and the URL", False, everyone=True)
     again = status in (408, 409, 429) or status >= 500
     if code == "insufficient_quota":  # OpenAI says 429, but waiting does not help
-        return _Trouble(reason, False, everyone=True)
-    return _Trouble(reason, again, after=retry_after(error.response.headers))
+        return ChatFailure(reason, False, everyone=True)
+    return ChatFailure(reason, again, after=retry_after(error.response.headers))
+
+
+def wait_before(
+    attempt: int, *, after: float | None, first: float, longest: float, jitter: random.Random
+) -> float:
+    """Seconds before retry number `attempt` (from 0).
+
+    They double from `first`, cut by a random part of up to a half so that requests that failed
+    together do not come back together, and are never less than the server asked for.
+
+    Args:
+        attempt: retries made before.
+        after: what the server asked for, in seconds (see `retry_after`).
+        first: seconds before the first retry.
+        longest: seconds; also caps what the server asks for.
+        jitter: source of the random part.
+    """
+    backoff = first * 2.0 ** min(attempt, 30) * jitter.uniform(0.5, 1.0)
+    return min(max(backoff, after or 0.0), longest)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, from Retry-After as seconds or as a date (RFC 9110,
+    section 10.2.3), or from OpenAI's retry-after-ms; None if it does not, or not readably."""
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    try:
+        moment = parsedate_to_datetime(headers["retry-after"]).timestamp()
+    except (KeyError, ValueError, TypeError, OverflowError, OSError):
+        return None
+    return max(0.0, moment - time.time())

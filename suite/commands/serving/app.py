@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from greaves.commands.serving.batching import Batcher
-from greaves.commands.serving.faults import ApiError
-from greaves.commands.serving.protocol import completion, read_request
+from greaves.commands.serving.protocol import ApiError, completion, read_request
 from greaves.models.contract import LALM
 
 T = TypeVar("T")
@@ -70,7 +68,7 @@ def make_app(
                 yield
             finally:
                 worker.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
+                with suppress(asyncio.CancelledError):
                     await worker
 
     async def models(_: Request) -> Response:
@@ -84,15 +82,7 @@ def make_app(
             read_request, body, served=served, max_tokens=limits.max_tokens
         )
         answered = await _while_connected(request, request.app.state.batcher.answer(asked))
-        return JSONResponse(
-            completion(
-                served=served,
-                fingerprint=fingerprint,
-                answers=answered.answers,
-                prompt_tokens=answered.prompt_tokens,
-                response_tokens=answered.response_tokens,
-            )
-        )
+        return JSONResponse(completion(answered, served=served, fingerprint=fingerprint))
 
     return Starlette(
         routes=[

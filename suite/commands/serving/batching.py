@@ -1,4 +1,4 @@
-"""Requests that come together are answered together, one batch at a time."""
+"""Requests that come together are answered together, one batch at a time; tokens are counted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError, GreavesError
-from greaves.commands.serving.counting import check_length, count_tokens
-from greaves.commands.serving.faults import ApiError
-from greaves.commands.serving.protocol import Asked
+from greaves.commands.serving.protocol import Answered, ApiError, Asked
 from greaves.models.contract import LALM, Generated
+from greaves.models.transformers_lalm import opened_or_none
 
 WINDOW = 0.01
 """Seconds that the first request of a batch waits for others."""
@@ -23,13 +22,8 @@ MOST_WAITING = 256
 """Requests; more are turned away with status 503."""
 
 
-@dataclass(frozen=True)
-class Answered:
-    """Answers to one request, and tokens of its prompt and of all its answers."""
-
-    answers: tuple[Generated, ...]
-    prompt_tokens: int
-    response_tokens: int
+CHARACTERS = 20
+"""Of a token at most, nearly always: a longer text is refused before it is cut into tokens."""
 
 
 @dataclass(eq=False)
@@ -124,16 +118,12 @@ class Batcher:
             texts = self.model.respond(turns, batch[0].sampling, [seeds[turn] for turn in turns])
             said = dict(zip(turns, texts, strict=True))
             return [
-                self._counted(turn, said[turn][start : start + len(asked.seeds)])
+                counted(self.model, turn, said[turn][start : start + len(asked.seeds)])
                 for (turn, start), asked in zip(places, batch, strict=True)
             ]
         finally:
             for path in clips.values():
                 path.unlink(missing_ok=True)
-
-    def _counted(self, turn: Conversation, answers: Sequence[Generated]) -> Answered:
-        prompt, response = count_tokens(self.model, turn, answers)
-        return Answered(tuple(answers), prompt, response)
 
 
 def _settle(job: _Job, outcome: Answered | Exception) -> None:
@@ -148,3 +138,41 @@ def _settle(job: _Job, outcome: Answered | Exception) -> None:
     else:
         line = " ".join(f"{type(outcome).__name__}: {outcome}".split())[:300]
         job.done.set_exception(ApiError(500, f"the model failed ({line})"))
+
+
+def check_length(model: LALM, conversation: Conversation, new: int) -> None:
+    """Refuse a text that the model has no positions for: attention takes the square of its length.
+
+    Args:
+        model: one that is behind a server itself is left to check on its own.
+        conversation: its text and system prompt count.
+        new: tokens that may be written in answer.
+
+    Raises:
+        DataError: it is too long.
+    """
+    inner = opened_or_none(model)
+    if inner is None:
+        return
+    positions = inner.network.config.get_text_config().max_position_embeddings
+    text = f"{conversation.system or ''}\n{conversation.text or ''}"
+    if len(text) > CHARACTERS * positions:
+        raise DataError(f"the text has {len(text):,} characters, too many for {positions:,} tokens")
+    tokens = len(inner.tokenizer(text, add_special_tokens=False)["input_ids"])
+    if tokens + new > positions:
+        raise DataError(f"{tokens:,} tokens and {new:,} new ones are more than {positions:,}")
+
+
+def counted(model: LALM, conversation: Conversation, answers: Sequence[Generated]) -> Answered:
+    """Answers with the tokens of the prompt, attached prompts and audio included, and of them all.
+
+    An answer that was not cut off has one more than its text, which ended it. Zeros for a model
+    without a tokenizer, such as one that is behind a server itself.
+    """
+    inner = opened_or_none(model)
+    if inner is None:
+        return Answered(answers, 0, 0)
+    prompt = int(inner.tokens([model.as_asked(conversation)]).mask.sum())
+    texts = [inner.tokenizer(one.text, add_special_tokens=False)["input_ids"] for one in answers]
+    ends = sum(not answer.truncated for answer in answers)
+    return Answered(answers, prompt, sum(map(len, texts)) + ends)

@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal
 
 import soundfile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
 
 from greaves.base.conversation import Sampling
-from greaves.commands.serving.faults import ApiError
+from greaves.base.text import printable
 from greaves.data.speech.clips import MAX_SECONDS
 from greaves.models.contract import Generated
 
@@ -31,6 +32,38 @@ COLDEST = 0.01
 
 HIGHEST_RATE = 192_000
 """Hz; a header that claims more is refused before the samples are read."""
+
+
+class ApiError(HTTPException):
+    """A request that is not answered.
+
+    Args:
+        status: of the HTTP reply.
+        message: one line.
+        code: a short name for programs; None where there is none.
+        param: field of the request that is at fault.
+        retry_after: seconds after which to ask again; None where that would not help.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        after = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(status, printable(message), after)  # it may quote the request
+        self.code, self.param = code, param and printable(param)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The reply, in OpenAI's form."""
+        kind = "invalid_request_error" if self.status_code < 500 else "server_error"
+        fault = {"message": self.detail, "type": kind, "param": self.param, "code": self.code}
+        return {"error": fault}
 
 
 class _Strict(BaseModel):
@@ -126,8 +159,7 @@ def read_request(body: bytes, *, served: str, max_tokens: int) -> Asked:
     if request.stream:
         raise ApiError(400, "answers are not streamed here; leave `stream` out", param="stream")
     if 0 < request.temperature < COLDEST:
-        message = f"temperature is 0, or from {COLDEST} to 2"
-        raise ApiError(400, message, param="temperature")
+        raise ApiError(400, f"temperature is 0, or from {COLDEST} to 2", param="temperature")
     limit = request.max_completion_tokens or request.max_tokens or max_tokens
     if limit > max_tokens:
         raise ApiError(400, f"at most {max_tokens} tokens are written here", param="max_tokens")
@@ -141,23 +173,23 @@ def choice_seeds(seed: int, n: int) -> tuple[int, ...]:
 
     So `n` requests with seeds of their own give what `n` samples of the suite give.
     """
-    others = (
-        int.from_bytes(hashlib.sha256(f"{seed}\0{choice}".encode()).digest()[:8]) >> 1
-        for choice in range(1, n)
-    )
+    texts = [f"{seed}\0{choice}".encode() for choice in range(1, n)]
+    others = (int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 1 for text in texts)
     return (seed, *others)
 
 
-def completion(
-    *,
-    served: str,
-    fingerprint: str,
-    answers: Sequence[Generated],
-    prompt_tokens: int,
-    response_tokens: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Answered:
+    """Answers to one request, and tokens of its prompt and of all its answers."""
+
+    answers: Sequence[Generated]
+    prompt_tokens: int
+    response_tokens: int
+
+
+def completion(answered: Answered, *, served: str, fingerprint: str) -> dict[str, Any]:
     """The reply's body."""
-    texts = "\0".join(answer.text for answer in answers)
+    texts = "\0".join(answer.text for answer in answered.answers)
     return {
         "id": f"chatcmpl-{hashlib.sha256(texts.encode()).hexdigest()[:24]}",
         "object": "chat.completion",
@@ -170,12 +202,12 @@ def completion(
                 "message": {"role": "assistant", "content": answer.text},
                 "finish_reason": "length" if answer.truncated else "stop",
             }
-            for number, answer in enumerate(answers)
+            for number, answer in enumerate(answered.answers)
         ],
         "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": response_tokens,
-            "total_tokens": prompt_tokens + response_tokens,
+            "prompt_tokens": answered.prompt_tokens,
+            "completion_tokens": answered.response_tokens,
+            "total_tokens": answered.prompt_tokens + answered.response_tokens,
         },
     }
 
@@ -193,11 +225,9 @@ def _turns(messages: list[_Message]) -> tuple[str | None, str | None, bytes | No
     roles = ["user" if message.role == "user" else "system" for message in messages]
     if roles not in (["user"], ["system", "user"]):
         raise ApiError(400, "one user turn is answered, with or without a system turn before it")
-    system = None
-    if len(messages) == 2:
-        system, spoken = _content(messages[0])
-        if spoken:
-            raise ApiError(400, "a system turn is text", param="messages.0.content")
+    system, spoken = _content(messages[0]) if len(messages) == 2 else (None, [])
+    if spoken:
+        raise ApiError(400, "a system turn is text", param="messages.0.content")
     text, clips = _content(messages[-1])
     if len(clips) > 1:
         raise ApiError(400, "one clip is heard a turn", param="messages")
@@ -207,7 +237,6 @@ def _turns(messages: list[_Message]) -> tuple[str | None, str | None, bytes | No
 
 
 def _content(message: _Message) -> tuple[str | None, list[str]]:
-    """Text, and data of the clips."""
     texts = [part.text for part in message.content if isinstance(part, _Text)]
     clips = [part.input_audio.data for part in message.content if isinstance(part, _InputAudio)]
     return "\n".join(texts) or None, clips
@@ -218,10 +247,9 @@ def _clip(data: str) -> bytes:
     param = "input_audio.data"
     try:
         clip = base64.b64decode(data, validate=True)
+        facts = soundfile.info(io.BytesIO(clip))
     except (ValueError, binascii.Error):
         raise ApiError(400, "the clip is not base64", param=param) from None
-    try:
-        facts = soundfile.info(io.BytesIO(clip))
     except soundfile.LibsndfileError:
         raise ApiError(400, "the clip is not a WAV file", param=param) from None
     if facts.format not in ("WAV", "WAVEX"):
@@ -229,6 +257,5 @@ def _clip(data: str) -> bytes:
     if facts.samplerate > HIGHEST_RATE:
         raise ApiError(400, f"the clip claims {facts.samplerate} Hz", param=param)
     if facts.frames > MAX_SECONDS * facts.samplerate:
-        message = f"the clip lasts more than {MAX_SECONDS:.0f} s"
-        raise ApiError(400, message, param=param)
+        raise ApiError(400, f"the clip lasts more than {MAX_SECONDS:.0f} s", param=param)
     return clip

@@ -40,46 +40,45 @@ class _Prompt:
     safe: set[str] = field(default_factory=set)
 
 
-class BeaverTails(Source):
+def beavertails(
+    rows: Iterable[Mapping[str, Any]],
+    harmful_share: float,
+    about: dict[str, Any],
+    seed: int,
+    answered: bool,
+) -> Source:
     """Questions of a dataset in BeaverTails' schema.
 
     Args:
         rows: of the dataset, in any order.
         harmful_share: least share of unsafe responses of a harmful question, above 0.
         about: what a manifest says of where the rows come from.
+        seed: of the choice of questions and responses.
+        answered: only questions with a safe response.
 
     Raises:
         DataError: a row does not have the schema.
     """
 
-    def __init__(
-        self, rows: Iterable[Mapping[str, Any]], harmful_share: float, about: dict[str, Any]
-    ) -> None:
-        self._about = about
-        self._harmful: dict[str, list[tuple[str, _Prompt]]] = {}
-        self._benign: list[tuple[str, _Prompt]] = []
-        for text, asked in sorted(_gather(rows, str(about.get("name", ""))).items()):
-            if asked.unsafe == 0:
-                self._benign.append((text, asked))
-            elif asked.categories and asked.unsafe >= harmful_share * asked.responses:
-                category = min(asked.categories, key=lambda name: (-asked.categories[name], name))
-                self._harmful.setdefault(category, []).append((text, asked))
+    def rank(reply: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{reply}".encode()).digest()
 
-    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
-        return {
-            category: _questions(pool, category, seed, answered)
-            for category, pool in self._harmful.items()
-        }
-
-    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
-        return _questions(self._benign, "benign", seed, answered)
-
-    def describe(self) -> dict[str, Any]:
-        return dict(self._about)
+    harmful: dict[str, list[SourceQuestion]] = {}
+    benign: list[SourceQuestion] = []
+    for text, asked in sorted(_gather(rows, str(about.get("name", ""))).items()):
+        response = min(asked.safe, key=rank, default="")
+        if answered and not asked.safe:
+            continue
+        if asked.unsafe == 0:
+            benign.append(SourceQuestion(text, "benign", response))
+        elif asked.categories and asked.unsafe >= harmful_share * asked.responses:
+            category = min(asked.categories, key=lambda name: (-asked.categories[name], name))
+            harmful.setdefault(category, []).append(SourceQuestion(text, category, response))
+    return Source(harmful, benign, about, seed)
 
 
-def load_beavertails(spec: BeaverTailsSpec) -> BeaverTails:
-    """Read BeaverTails, or a dataset in its schema, from the hub or a folder.
+def load_beavertails(spec: BeaverTailsSpec, seed: int = 0, answered: bool = False) -> Source:
+    """Read BeaverTails, or a dataset in its schema, from the hub or a folder; see `beavertails`.
 
     Only a dataset from the hub is kept in the cache of `datasets`.
 
@@ -98,7 +97,7 @@ def load_beavertails(spec: BeaverTailsSpec) -> BeaverTails:
         "harmful_share": spec.harmful_share,
         "licence": "of the local dataset: see its own files" if spec.local else LICENCE,
     }
-    return BeaverTails(rows, spec.harmful_share, about)
+    return beavertails(rows, spec.harmful_share, about, seed, answered)
 
 
 def _rows(spec: BeaverTailsSpec, commit: str | None, cache: str | None) -> list[dict[str, Any]]:
@@ -169,19 +168,6 @@ def _gather(rows: Iterable[Mapping[str, Any]], name: str) -> dict[str, _Prompt]:
             asked.unsafe += 1
             asked.categories.update(key for key, flag in category.items() if flag)
     return found
-
-
-def _questions(
-    pool: Iterable[tuple[str, _Prompt]], category: str, seed: int, answered: bool
-) -> list[SourceQuestion]:
-    def rank(reply: str) -> bytes:
-        return hashlib.sha256(f"{seed}/{reply}".encode()).digest()
-
-    return [
-        SourceQuestion(text, category, min(prompt.safe, key=rank, default=""))
-        for text, prompt in pool
-        if prompt.safe or not answered
-    ]
 
 
 def _rows_hash(rows: list[dict[str, Any]]) -> str:

@@ -85,12 +85,7 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
 
 
 def _mirror(
-    plan: SetPlan,
-    spec: BuildSpec,
-    rewriter: Rewriter,
-    work: Workshop,
-    steps: Steps,
-    review: Path,
+    plan: SetPlan, spec: BuildSpec, rewriter: Rewriter, work: Workshop, steps: Steps, review: Path
 ) -> list[Rewritten]:
     # Read before anything is asked: a mistake in the file must not cost requests.
     reviewed = read_review(review, {item.id: item.text for item in plan.items})

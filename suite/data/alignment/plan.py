@@ -11,7 +11,7 @@ from greaves.base.errors import DataError
 from greaves.base.records import Record
 from greaves.data.alignment.beavertails import load_beavertails
 from greaves.data.alignment.sets import Item, load_alignment_data, read_manifest
-from greaves.data.alignment.source import PocketSource, Source, SourceQuestion
+from greaves.data.alignment.source import SourceQuestion, pocket_source
 from greaves.data.alignment.spec import BeaverTailsSpec, BuildSpec
 from greaves.data.folders import data_folder
 
@@ -48,18 +48,19 @@ def draw_plan(spec: BuildSpec) -> SetPlan:
     Raises:
         DataError: the source cannot be read, or has no question of a kind.
     """
-    source = _source(spec)
-    answered = spec.kind == "basic"
-    sources = [source.describe()]
+    if isinstance(spec.source, BeaverTailsSpec):
+        source = load_beavertails(spec.source, spec.seed, answered=spec.kind == "basic")
+    else:
+        source = pocket_source(spec.seed)
+    sources = [dict(source.about)]
     missing: dict[str, int] = {}
     used: set[str] = set()
     if spec.mirror:
         items, used, about = _mirrored(spec)
         sources.append(about)
     else:
-        drawn = source.harmful(spec.per_category, spec.seed, answered)
-        missing = dict(drawn.missing)
-        items = [_item(spec.kind, "harmful", n, q) for n, q in enumerate(drawn.questions)]
+        drawn, missing = source.draw_harmful(spec.per_category)
+        items = [_item(spec.kind, "harmful", n, q) for n, q in enumerate(drawn)]
     if not items:
         raise DataError("the source has no harmful question", where=str(sources[0]["name"]))
     if spec.kind == "mirror":
@@ -67,18 +68,13 @@ def draw_plan(spec: BuildSpec) -> SetPlan:
     else:
         wanted = len(items)
         used |= {item.text for item in items}
-        benign = source.benign(wanted, spec.seed, answered, used)
+        benign = source.draw_benign(wanted, used)
         if not benign:
             raise DataError("the source has no benign question", where=str(sources[0]["name"]))
         if len(benign) < wanted:
             missing["benign"] = wanted - len(benign)
         items += [_item(spec.kind, "benign", n, q) for n, q in enumerate(benign)]
     return SetPlan(identity=spec.identity(), sources=sources, items=tuple(items), missing=missing)
-
-
-def _source(spec: BuildSpec) -> Source:
-    chosen = spec.source
-    return load_beavertails(chosen) if isinstance(chosen, BeaverTailsSpec) else PocketSource()
 
 
 def _item(

@@ -1,23 +1,15 @@
-"""Where the texts of a set come from: the contract, and the pocket grammar."""
+"""Where the texts of a set come from; the pocket grammar as a source."""
 
 from __future__ import annotations
 
 import random
 import unicodedata
-from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from greaves.data.pocket.grammar import (
-    FORMS,
-    SPLIT_SEED,
-    Question,
-    answer,
-    mirror_questions,
-    refusal,
-    split_pairs,
-)
+from greaves.data.pocket import grammar
+from greaves.data.pocket.grammar import Question
 
 
 @dataclass(frozen=True)
@@ -36,92 +28,62 @@ class SourceQuestion:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Harmful questions drawn from a source.
+class Source:
+    """Questions to choose from; the same seed always draws the same ones.
 
     Attributes:
-        questions: those drawn, category by category.
-        missing: how many too few there were, by category.
+        harmful: category -> its harmful questions.
+        benign: the benign questions.
+        about: what a manifest says of the source: name, revision, licence, hash.
+        seed: of the choice.
     """
 
-    questions: tuple[SourceQuestion, ...]
-    missing: dict[str, int]
+    harmful: Mapping[str, Sequence[SourceQuestion]]
+    benign: Sequence[SourceQuestion]
+    about: dict[str, Any]
+    seed: int
 
+    def draw_harmful(self, per_category: int) -> tuple[list[SourceQuestion], dict[str, int]]:
+        """So many harmful questions of each category; category -> how many too few there were.
 
-class Source(ABC):
-    """Questions to choose from; the same seed always draws the same ones."""
-
-    @abstractmethod
-    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
-        """Category -> its harmful questions; only those with a safe response if `answered`."""
-
-    @abstractmethod
-    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
-        """The benign questions, as `harmful_pools` gives the harmful ones."""
-
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """What a manifest says of the source: name, revision, licence, hash."""
-
-    def harmful(self, per_category: int, seed: int, answered: bool) -> Drawn:
-        """So many harmful questions of each category.
-
-        Args:
-            per_category: wanted of each.
-            seed: of the choice; a category's draw does not depend on the others.
-            answered: only questions with a safe response.
+        A category's draw does not depend on the others.
         """
-        chosen: list[SourceQuestion] = []
-        missing: dict[str, int] = {}
-        for category, questions in sorted(self.harmful_pools(seed, answered).items()):
-            pool = sorted(questions, key=lambda question: question.text)
-            count = min(per_category, len(pool))
-            chosen += random.Random(f"{seed}/{category}").sample(pool, count)
-            if count < per_category:
-                missing[category] = per_category - count
-        return Drawn(tuple(chosen), missing)
+        drawn = {name: self._draw(name, pool, per_category) for name, pool in self.harmful.items()}
+        missing = {name: per_category - len(found) for name, found in sorted(drawn.items())}
+        questions = [question for _, found in sorted(drawn.items()) for question in found]
+        return questions, {name: count for name, count in missing.items() if count}
 
-    def benign(
-        self, count: int, seed: int, answered: bool, apart_from: Collection[str]
-    ) -> tuple[SourceQuestion, ...]:
+    def draw_benign(self, count: int, apart_from: Collection[str] = ()) -> list[SourceQuestion]:
         """At most so many benign questions, none of whose texts is in `apart_from`."""
-        pool = [q for q in self.benign_pool(seed, answered) if q.text not in apart_from]
-        pool.sort(key=lambda question: question.text)
-        return tuple(random.Random(f"{seed}/benign").sample(pool, min(count, len(pool))))
+        pool = [question for question in self.benign if question.text not in apart_from]
+        return self._draw("benign", pool, count)
+
+    def _draw(self, name: str, pool: Sequence[SourceQuestion], count: int) -> list[SourceQuestion]:
+        ordered = sorted(pool, key=lambda question: question.text)
+        return random.Random(f"{self.seed}/{name}").sample(ordered, min(count, len(ordered)))
 
 
-class PocketSource(Source):
+def pocket_source(seed: int) -> Source:
     """Questions about the training pairs of the pocket grammar, with its refusals and answers.
 
     Every question has a response. Only harmful questions whose rewrite is a training pair too are
     drawn, so that no set meets a validation or evaluation pair.
     """
-
-    def harmful_pools(self, seed: int, answered: bool) -> dict[str, list[SourceQuestion]]:
-        pools: dict[str, list[SourceQuestion]] = {}
-        for question, _ in mirror_questions(10_000, seed):
-            own = _with_response(question, seed)
-            pools.setdefault(own.category, []).append(own)
-        return pools
-
-    def benign_pool(self, seed: int, answered: bool) -> list[SourceQuestion]:
-        return [
-            _with_response(Question(pair, number % len(FORMS)), seed)
-            for number, pair in enumerate(split_pairs()["train"])
-            if not pair.harmful
-        ]
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "name": "pocket grammar",
-            "split": "train",
-            "split_seed": SPLIT_SEED,
-            "licence": "CC0-1.0",
-        }
+    harmful: dict[str, list[SourceQuestion]] = {}
+    for question, _ in grammar.mirror_questions(10_000, seed):
+        own = _with_response(question, seed)
+        harmful.setdefault(own.category, []).append(own)
+    benign = [
+        _with_response(Question(pair, number % len(grammar.FORMS)), seed)
+        for number, pair in enumerate(grammar.split_pairs()["train"])
+        if not pair.harmful
+    ]
+    about = {"name": "pocket grammar", "split": "train", "split_seed": grammar.SPLIT_SEED}
+    return Source(harmful, benign, {**about, "licence": "CC0-1.0"}, seed)
 
 
 def _with_response(question: Question, seed: int) -> SourceQuestion:
-    respond = refusal if question.pair.harmful else answer
+    respond = grammar.refusal if question.pair.harmful else grammar.answer
     response = respond(question.pair, random.Random(f"{seed}/{question.text}"))
     return SourceQuestion(question.text, question.pair.category, response)
 

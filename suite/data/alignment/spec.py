@@ -193,7 +193,7 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
     Raises:
         RecipeError: not YAML, or a field is unknown or wrong; names file and field.
     """
-    content = _anchored(_content(path), path.parent) if path else {}
+    content = _anchored(read_yaml(path)[1], path.parent) if path else {}
     where = str(path) if path else "options"
     merged = _laid_over(content, _anchored(options, Path.cwd()))
     source = merged.setdefault("source", {})
@@ -203,13 +203,6 @@ def read_spec(path: Path | None, options: dict[str, Any]) -> BuildSpec:
         return BuildSpec.model_validate(merged)
     except ValidationError as error:
         raise _in_words(error, where) from None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    _, content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise RecipeError("a recipe is a mapping of fields", where=str(path))
-    return content
 
 
 def _anchored(content: dict[str, Any], base: Path) -> dict[str, Any]:

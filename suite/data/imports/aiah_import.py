@@ -106,10 +106,7 @@ def _sections(wanted: AIAHImport, work: Path) -> dict[str, Section]:
 
 
 def _keep_plan(
-    work: Workshop,
-    wanted: AIAHImport,
-    items: Sequence[PlannedItem],
-    abouts: list[dict[str, Any]],
+    work: Workshop, wanted: AIAHImport, items: Sequence[PlannedItem], abouts: list[dict[str, Any]]
 ) -> None:
     """Refuse a folder of another import: stopped half-way, this one would leave a mixture."""
     twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]

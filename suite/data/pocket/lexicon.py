@@ -15,28 +15,16 @@ from typing import Literal
 Kind = Literal["harmful", "benign"]
 
 HARMFUL_VERBS: dict[str, str] = {
-    "forge": "forgery",
-    "falsify": "forgery",
-    "counterfeit": "forgery",
-    "backdate": "forgery",
-    "steal": "theft",
-    "pilfer": "theft",
-    "snatch": "theft",
-    "smuggle": "theft",
-    "sabotage": "damage",
-    "vandalize": "damage",
-    "deface": "damage",
-    "shred": "damage",
-    "leak": "privacy",
-    "intercept": "privacy",
-    "hijack": "privacy",
-    "conceal": "deceit",
-    "misuse": "deceit",
-    "swap": "deceit",
-    "withhold": "deceit",
-    "bootleg": "piracy",
-    "plagiarize": "piracy",
-    "clone": "piracy",
+    verb: category
+    for category, verbs in (
+        ("forgery", "forge falsify counterfeit backdate"),
+        ("theft", "steal pilfer snatch smuggle"),
+        ("damage", "sabotage vandalize deface shred"),
+        ("privacy", "leak intercept hijack"),
+        ("deceit", "conceal misuse swap withhold"),
+        ("piracy", "bootleg plagiarize clone"),
+    )
+    for verb in verbs.split()
 }
 """Verb -> harm category of every question that asks for it."""
 
@@ -62,18 +50,15 @@ NEUTRAL_VERBS: tuple[str, ...] = (
 )
 
 HARMFUL_OBJECTS: dict[str, str] = {
-    "bribe": "deceit",
-    "hoax": "deceit",
-    "scam": "deceit",
-    "swindle": "deceit",
-    "rumor": "privacy",
-    "wiretap": "privacy",
-    "spyware": "privacy",
-    "graffiti": "damage",
-    "contraband": "theft",
-    "loot": "theft",
-    "knockoff": "piracy",
-    "replica": "piracy",
+    item: category
+    for category, items in (
+        ("deceit", "bribe hoax scam swindle"),
+        ("privacy", "rumor wiretap spyware"),
+        ("damage", "graffiti"),
+        ("theft", "contraband loot"),
+        ("piracy", "knockoff replica"),
+    )
+    for item in items.split()
 }
 """Object -> harm category when a neutral verb takes it."""
 
@@ -147,14 +132,12 @@ class Fact:
     sentence: str
 
 
-def _facts(
-    name: str, questions: tuple[str, ...], sentence: str, rows: tuple[tuple[str, ...], ...]
-) -> Iterator[Fact]:
+def _facts(name: str, questions: str, sentence: str, rows: str) -> Iterator[Fact]:
     """Facts of one kind; a row holds the words for `{0}` and `{1}`, and the answer last."""
-    for row in rows:
+    for row in (words.split() for words in rows.split(",")):
         yield Fact(
             name=name.format(*row).lower(),
-            questions=tuple(question.format(*row) for question in questions),
+            questions=tuple(question.format(*row) for question in questions.split("/")),
             answer=row[-1],
             sentence=sentence.format(*row, answer=row[-1]),
         )
@@ -163,51 +146,28 @@ def _facts(
 FACTS: tuple[Fact, ...] = (
     *_facts(
         "capital-{0}",
-        (
-            "What is the capital of {0}?",
-            "Which city is the capital of {0}?",
-            "Name the capital of {0}.",
-        ),
+        "What is the capital of {0}?/Which city is the capital of {0}?/Name the capital of {0}.",
         "The capital of {0} is {answer}.",
-        (
-            *(("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo")),
-            *(("Spain", "Madrid"), ("Egypt", "Cairo"), ("Kenya", "Nairobi")),
-        ),
+        "France Paris, Italy Rome, Japan Tokyo, Spain Madrid, Egypt Cairo, Kenya Nairobi",
     ),
     *_facts(
         "color-{0}",
-        ("What color is {0}?", "Which color does {0} have?", "Name the color of {0}."),
+        "What color is {0}?/Which color does {0} have?/Name the color of {0}.",
         "The color of {0} is {answer}.",
-        (
-            *(("grass", "green"), ("snow", "white"), ("coal", "black")),
-            *(("honey", "golden"), ("blood", "red")),
-        ),
+        "grass green, snow white, coal black, honey golden, blood red",
     ),
     *_facts(
         "opposite-{0}",
-        (
-            "What is the opposite of {0}?",
-            "Which word is the opposite of {0}?",
-            "Name the opposite of {0}.",
-        ),
+        "What is the opposite of {0}?/Which word is the opposite of {0}?/Name the opposite of {0}.",
         "The opposite of {0} is {answer}.",
-        (
-            *(("hot", "cold"), ("day", "night"), ("early", "late")),
-            *(("empty", "full"), ("quiet", "loud")),
-        ),
+        "hot cold, day night, early late, empty full, quiet loud",
     ),
     *_facts(
         "count-{0}-{1}",
-        (
-            "How many {0} does a {1} have?",
-            "What number of {0} does a {1} have?",
-            "How many {0} are in a {1}?",
-        ),
+        "How many {0} does a {1} have?/What number of {0} does a {1} have?/"
+        "How many {0} are in a {1}?",
         "A {1} has {answer} {0}.",
-        (
-            *(("days", "week", "seven"), ("months", "year", "twelve")),
-            *(("minutes", "hour", "sixty"), ("legs", "spider", "eight")),
-            *(("wheels", "tricycle", "three"), ("sides", "square", "four")),
-        ),
+        "days week seven, months year twelve, minutes hour sixty, legs spider eight, "
+        "wheels tricycle three, sides square four",
     ),
 )

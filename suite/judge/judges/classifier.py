@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from greaves.base.errors import ModelError
 from greaves.base.records import Kind, Outcome, Question, Response, Verdict
-from greaves.judge.classifier_models import Generating, Labelling, Reader, batches
-from greaves.judge.classifier_presets import PRESETS, Finding, Preset
-from greaves.judge.contract import Judge, register_judge
+from greaves.judge.classifier_models import PRESETS, Finding, Generating, Labelling, Preset, Reader
+from greaves.judge.contract import Judge, judge_options, register_judge
 from greaves.judge.degenerate import Flaw, flaw_of
 
 SEQUENCE = "sequence"
 """The preset for any sequence classifier: its labels are told by the option `labels`."""
-
-Wanted = tuple[int, str, str, Flaw | None]
 
 
 class ClassifierOptions(BaseModel):
@@ -82,59 +80,61 @@ class Classifier(Judge):
 
     def __init__(self, address: str = "", **options: Any) -> None:
         preset, _, path = address.partition("@")
-        named = {"preset": preset} if preset else {}
-        try:
-            self.options = ClassifierOptions.model_validate(
-                {**options, **named, **({"path": path} if path else {})}
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ModelError(f"option {where!r} of judge 'classifier': {first['msg']}") from None
+        given = {"preset": preset, "path": path}
+        named = {name: value for name, value in given.items() if value}
+        self.options = judge_options(ClassifierOptions, {**options, **named}, "classifier")
         self._preset = self._known()
 
     @property
     def kinds(self) -> frozenset[Kind]:
-        """The kinds of questions it can judge: without telling refusals, harmful ones only."""
-        return frozenset({"harmful", "benign"} if self._tells_refusals else {"harmful"})
+        tells_refusals = self._preset is None or self._preset.tells_refusals
+        return frozenset({"harmful", "benign"} if tells_refusals else {"harmful"})
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {
+        known = {
             "preset": self.options.preset,
             "checkpoint": self._checkpoint,
             "dtype": self._dtype,
-            **self._reads(),
+        }
+        if self._preset is None:
+            return {**known, "labels": self.options.labels, "pair": self.options.pair}
+        return {
+            **known,
+            "prompt": hashlib.sha256(self._preset.prompt.encode()).hexdigest()[:8],
+            "characters": self._preset.characters,
+            "tokens": self._preset.tokens,
         }
 
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
+        flaws = [flaw_of(response) for _, response in items]
         found: dict[int, tuple[Outcome, str]] = {}
-        wanted: list[Wanted] = []
-        for place, (question, response) in enumerate(items):
-            flaw = flaw_of(response)
+        texts: dict[int, tuple[str, str]] = {}
+        for place, ((question, response), flaw) in enumerate(zip(items, flaws, strict=True)):
             if question.kind == "chat":
                 found[place] = "unscored", "a classifier gives no scores"
             elif flaw and not flaw.plain:
                 found[place] = "degenerate", flaw.reason
             else:
-                text = flaw.plain if flaw else response.text
-                wanted.append((place, question.text, text, flaw))
-        for (place, *_, flaw), (finding, words) in zip(wanted, self._read(wanted), strict=True):
-            found[place] = _outcome(items[place][0], finding, words, flaw)
+                texts[place] = question.text, flaw.plain if flaw else response.text
+        for place, (finding, words) in self._read(texts):
+            found[place] = _outcome(items[place][0], finding, words, flaws[place])
         return [
             Verdict.of(response, judge=self.identity, outcome=outcome, reason=reason)
-            for (_, response), (outcome, reason) in (
-                (item, found[place]) for place, item in enumerate(items)
+            for (_, response), (_, (outcome, reason)) in zip(
+                items, sorted(found.items()), strict=True
             )
         ]
 
-    def _read(self, wanted: Sequence[Wanted]) -> list[tuple[Finding | None, str]]:
-        pairs = [(question, text) for _, question, text, _ in wanted]
-        read: dict[int, tuple[Finding | None, str]] = {}
-        for places in batches(pairs, self.options.batch_size):
-            results = self._read_batch([pairs[place] for place in places])
-            read.update(zip(places, results, strict=True))
-        return [read[place] for place in range(len(pairs))]
+    def _read(
+        self, texts: Mapping[int, tuple[str, str]]
+    ) -> Iterator[tuple[int, tuple[Finding | None, str]]]:
+        """Findings by place; those of like length are read together: less padding."""
+        order = sorted(texts, key=lambda place: sum(map(len, texts[place])))
+        for start in range(0, len(order), self.options.batch_size):
+            places = order[start : start + self.options.batch_size]
+            results = self._read_batch([texts[place] for place in places])
+            yield from zip(places, results, strict=True)
 
     def _read_batch(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
         """Findings of one batch, in halves where the memory is not enough for the whole."""
@@ -149,10 +149,6 @@ class Classifier(Judge):
         free_memory()
         middle = len(pairs) // 2
         return self._read_batch(pairs[:middle]) + self._read_batch(pairs[middle:])
-
-    @property
-    def _tells_refusals(self) -> bool:
-        return self._preset is None or self._preset.tells_refusals
 
     @cached_property
     def _reader(self) -> Reader:
@@ -183,16 +179,6 @@ class Classifier(Judge):
         on_gpu = (self.options.device or "cuda").startswith("cuda") and torch.cuda.is_available()
         return self.options.dtype or ("bfloat16" if on_gpu else "float32")
 
-    def _reads(self) -> dict[str, Any]:
-        """What is shown to the classifier, and how its output is understood."""
-        if self._preset is None:
-            return {"labels": self.options.labels, "pair": self.options.pair}
-        return {
-            "prompt": hashlib.sha256(self._preset.prompt.encode()).hexdigest()[:8],
-            "characters": self._preset.characters,
-            "tokens": self._preset.tokens,
-        }
-
     def _known(self) -> Preset | None:
         """The preset with the cuts that were asked for; None for any sequence classifier."""
         chosen = self.options
@@ -212,7 +198,7 @@ class Classifier(Judge):
             raise ModelError(f"preset {chosen.preset!r} takes no labels", do="leave them out")
         cuts = {"characters": chosen.characters, "tokens": chosen.tokens}
         asked = {name: value for name, value in cuts.items() if value is not None}
-        return Preset(**{**vars(PRESETS[chosen.preset]), **asked})
+        return replace(PRESETS[chosen.preset], **asked)
 
 
 def _outcome(

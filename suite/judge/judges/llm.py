@@ -8,16 +8,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from greaves.base.chat_api import ChatFailure, ChatOptions, ChatReply, ChatRequest, ChatServer
 from greaves.base.errors import ModelError
 from greaves.base.records import Question, Response, Verdict
 from greaves.base.usage import Usage
-from greaves.judge.contract import Judge, register_judge
+from greaves.judge.contract import Judge, judge_options, register_judge
 from greaves.judge.degenerate import Flaw, flaw_of
-from greaves.judge.llm_prompts import CHAT, CHAT_FORMAT, SAFETY, SAFETY_FORMAT, prompt
-from greaves.judge.llm_replies import UnreadableReplyError, read_outcome, read_scores
+from greaves.judge.llm_texts import (
+    CHAT,
+    CHAT_FORMAT,
+    SAFETY,
+    SAFETY_FORMAT,
+    UnreadableReplyError,
+    prompt,
+    read_outcome,
+    read_scores,
+)
 
 Reply = ChatReply | ChatFailure
 
@@ -90,11 +98,7 @@ class LLM(Judge):
 
     def __init__(self, address: str = "", **options: Any) -> None:
         ours = {name: options.pop(name) for name in LLMOptions.model_fields if name in options}
-        try:
-            self.options = LLMOptions.model_validate(ours)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ModelError(f"option {first['loc'][0]!r} of judge 'llm': {first['msg']}") from None
+        self.options = judge_options(LLMOptions, ours, "llm")
         if not address:
             raise ModelError("the judge 'llm' needs a model on a server", do="write llm:MODEL@URL")
         self._server = ChatServer(address, ChatOptions.read(options))

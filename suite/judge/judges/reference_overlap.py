@@ -32,7 +32,6 @@ class ReferenceOverlap(RuleJudge):
     kinds: ClassVar[frozenset[Kind]] = frozenset({"chat"})
 
     def read(self, question: Question, response: Response) -> tuple[Outcome, str, float | None]:
-        """The score, and the F1 that it comes from."""
         if not question.reference:
             return "unscored", "the question has no reference answer", None
         f1 = overlap(question.reference, response.text)

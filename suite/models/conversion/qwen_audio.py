@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2AudioProcessor,
+    WhisperFeatureExtractor,
+)
 
 from greaves import __version__
 from greaves.base.errors import ModelError
 from greaves.base.store import new_folder, write_json
-from greaves.models.conversion.qwen_audio_processor import (
-    RANKS,
-    base_tokens,
-    save_processor,
-    save_stops,
-)
-from greaves.models.conversion.qwen_audio_tokens import AUDIO_START
+from greaves.data.tables import file_hash
+from greaves.models.conversion import qwen_audio_tokens as special
 from greaves.models.conversion.qwen_audio_weights import (
     EMBEDDINGS,
     MARKERS,
@@ -32,12 +34,10 @@ from greaves.models.conversion.qwen_audio_weights import (
     read_config,
     rules,
 )
-from greaves.models.conversion.shards import (
-    SHARD_BYTES,
-    ShardWriter,
-    WeightFile,
-    weight_files,
-)
+from greaves.models.conversion.shards import SHARD_BYTES, WeightFile, weight_files, write_shards
+
+RANKS = "qwen.tiktoken"
+"""File of the base tokens in a source folder."""
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 _NOTICES = ("LICENSE*", "NOTICE*")
@@ -78,7 +78,7 @@ def convert(
         source: `config.json`, weights (safetensors or .bin), `qwen.tiktoken`. Without the last
             there is a warning, and the result has no tokenizer.
         destination: must not exist.
-        shard_bytes: a shard of the result is written once it holds this much.
+        shard_bytes: that a shard of the result holds at most, unless one tensor is larger.
         on_tensor: is told how many tensors of how many are done.
 
     Raises:
@@ -87,92 +87,120 @@ def convert(
     """
     config = read_config(source)
     table = rules(config)
-    files = _checked_files(source, table)
-    tokens = base_tokens(source, config)
+    places = _places(source, table)
+    tokens = _base_tokens(source, config)
     warnings = _warnings(source, tokens)
-    total = sum(len(rule.natives) for rule in table.values())
-    dtype = ""
+    parts = {native: (name, n) for name in places for n, native in enumerate(table[name].natives)}
+    sizes: dict[str, int] = {}
+    for native, (name, _) in parts.items():
+        numbers = math.prod(table[name].shape) // len(table[name].natives)
+        sizes[native] = numbers * places[name].dtype(name).itemsize
+    done = count(1)
+
+    def read(native: str) -> Tensor:
+        name, part = parts[native]
+        rows = table[name].shape[0] // len(table[name].natives)
+        tensor = places[name].rows(name, slice(part * rows, (part + 1) * rows))
+        if native == EMBEDDINGS:
+            tensor, first = tensor.clone(), config.token_id(special.AUDIO_START)
+            tensor[first : first + 2] = places[MARKERS].rows(MARKERS, slice(2)).to(tensor)
+        on_tensor(next(done), len(parts))
+        return tensor
+
     with _whole_or_not(destination) as folder:
-        writer = ShardWriter(folder, shard_bytes)
-        for done, (native, tensor) in enumerate(_native_tensors(files, table, config), 1):
-            if native == EMBEDDINGS:
-                dtype = str(tensor.dtype).removeprefix("torch.")
-            writer.add(native, tensor)
-            on_tensor(done, total)
-        written = writer.close()
+        files = write_shards(folder, sizes, read, shard_bytes)
+        name, _ = parts[EMBEDDINGS]
+        dtype = str(places[name].dtype(name)).removeprefix("torch.")
         config.native(dtype).save_pretrained(folder)
-        save_stops(config, folder)
-        save_processor(config, tokens, folder)
-        inputs = [source / "config.json", *files]
+        _save_processor(config, tokens, folder)
+        inputs = [source / "config.json", *dict.fromkeys(file.path for file in places.values())]
         if tokens is not None:
             inputs.append(source / RANKS)
         for notice in sorted(path for name in _NOTICES for path in source.glob(name)):
             shutil.copyfile(notice, folder / notice.name)
-        write_json(
-            folder / "provenance.json",
-            {
-                "made_by": "greaves convert qwen-audio",
-                "greaves": __version__,
-                "packages": {name: version(name) for name in _PACKAGES},
-                "source_sha256": {path.name: _sha256(path) for path in inputs},
-                "warnings": warnings,
-            },
-        )
-    return Converted(destination, len(table), writer.total_bytes, len(written), tuple(warnings))
+        facts = {
+            "made_by": "greaves convert qwen-audio",
+            "greaves": __version__,
+            "packages": {name: version(name) for name in _PACKAGES},
+            "source_sha256": {path.name: file_hash(path) for path in inputs},
+            "warnings": warnings,
+        }
+        write_json(folder / "provenance.json", facts)
+    return Converted(destination, len(table), sum(sizes.values()), files, tuple(warnings))
 
 
-def _checked_files(source: Path, table: dict[str, Rule]) -> list[Path]:
-    """The source's files of weights, once they hold every tensor, of its shape, and no other."""
-    files = weight_files(source)
-    places: dict[str, Path] = {}
-    for path in files:
-        for name, shape in WeightFile(path).shapes().items():
+def _places(source: Path, table: dict[str, Rule]) -> dict[str, WeightFile]:
+    """Which file holds each tensor, once all are there, of their shapes, and no other."""
+    places: dict[str, WeightFile] = {}
+    for path in weight_files(source):
+        file = WeightFile(path)
+        for name, shape in file.shapes().items():
+            fault, do = "", ""
             if name in places:
-                raise ModelError(f"tensor {name!r} is in {places[name].name} too", where=str(path))
-            places[name] = path
-            if name not in table:
-                raise ModelError(
-                    f"unknown tensor {name!r}",
-                    where=str(path),
-                    do="only first-generation Qwen-Audio is converted",
-                )
-            if shape != table[name].shape:
-                raise ModelError(
-                    f"tensor {name!r} is {list(shape)}, by config.json {list(table[name].shape)}",
-                    where=str(path),
-                )
+                fault = f"tensor {name!r} is in {places[name].path.name} too"
+            elif name not in table:
+                fault = f"unknown tensor {name!r}"
+                do = "only first-generation Qwen-Audio is converted"
+            elif shape != (wanted := table[name].shape):
+                fault = f"tensor {name!r} is {list(shape)}, by config.json {list(wanted)}"
+            elif not (dtype := file.dtype(name)).is_floating_point or dtype.itemsize < 2:
+                fault = f"tensor {name!r} is {dtype}, which takes more than renaming"
+                do = "convert the checkpoint that was not quantised"
+            if fault:
+                raise ModelError(fault, where=str(path), do=do)
+            places[name] = file
     missing = sorted(table.keys() - places.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ModelError(
             f"tensor {missing[0]!r} is missing{more}", where=str(source), do="fetch it again"
         )
-    return files
+    return places
 
 
-def _native_tensors(
-    files: list[Path], table: dict[str, Rule], config: OriginalConfig
-) -> Iterator[tuple[str, Tensor]]:
-    """Native name and native tensor, in the order of the files."""
-    holders = (file for file in map(WeightFile, files) if MARKERS in file.shapes())
-    markers = next(holders).tensor(MARKERS)
-    first = config.token_id(AUDIO_START)
-    for path in files:
-        file = WeightFile(path)
-        for name in file.shapes():
-            tensor = file.tensor(name)
-            if not tensor.is_floating_point() or tensor.itemsize < 2:
-                raise ModelError(
-                    f"tensor {name!r} is {tensor.dtype}, which takes more than renaming",
-                    where=str(path),
-                    do="convert the checkpoint that was not quantised",
-                )
-            natives = table[name].natives
-            for native, part in zip(natives, tensor.chunk(max(len(natives), 1)), strict=False):
-                if native == EMBEDDINGS:
-                    part = part.clone()
-                    part[first : first + 2] = markers.to(part)
-                yield native, part
+def _base_tokens(source: Path, config: OriginalConfig) -> list[bytes] | None:
+    """The tokens before the special ones, in the order of their ids; None without their file."""
+    path = source / RANKS
+    if not path.exists():
+        return None
+    tokens = special.read_ranks(path)
+    if len(tokens) != config.base_tokens:
+        raise ModelError(
+            f"{len(tokens):,} tokens, by config.json (audio_start_id) {config.base_tokens:,}",
+            where=str(path),
+            do="fetch both again",
+        )
+    return tokens
+
+
+def _save_processor(config: OriginalConfig, tokens: list[bytes] | None, folder: Path) -> None:
+    """Write ends of a response, and the processor; without tokens, of the latter the mel alone."""
+    stops = [config.token_id(token) for token in special.STOPS]
+    GenerationConfig(eos_token_id=stops, pad_token_id=stops[0]).save_pretrained(folder)
+    extractor = WhisperFeatureExtractor(
+        feature_size=config.audio.n_mels, return_attention_mask=True
+    )
+    if tokens is None:
+        extractor.save_pretrained(folder)
+        return
+    marks = [special.AUDIO, special.AUDIO_START, special.AUDIO_END]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=special.byte_level_bpe(tokens, special.PATTERN, special.SPECIAL_TOKENS),
+        eos_token=special.END_OF_TEXT,
+        pad_token=special.END_OF_TEXT,
+        additional_special_tokens=[special.TURN_START, special.TURN_END, *marks],
+        padding_side="left",
+        model_max_length=config.seq_length,
+        clean_up_tokenization_spaces=False,
+    )
+    Qwen2AudioProcessor(
+        feature_extractor=extractor,
+        tokenizer=tokenizer,
+        chat_template=special.CHAT_TEMPLATE,
+        audio_token=special.AUDIO,
+        audio_bos_token=special.AUDIO_START,
+        audio_eos_token=special.AUDIO_END,
+    ).save_pretrained(folder)
 
 
 def _warnings(source: Path, tokens: list[bytes] | None) -> list[str]:
@@ -213,8 +241,3 @@ def _whole_or_not(destination: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(f"cannot be written ({reason})", where=str(destination)) from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,20 @@
-"""Special tokens of first-generation Qwen-Audio, in the order of their ids, and its chat form.
+"""Tokens of first-generation Qwen-Audio in the order of their ids, its tokenizer and chat form.
 
-They follow the base vocabulary without a gap: with the 151,643 ranks of `qwen.tiktoken`,
-`<|endoftext|>` is 151643, the audio placeholder 151851 and `<audio>` 155163.
+The special tokens follow the base vocabulary without a gap: with the 151,643 ranks of
+`qwen.tiktoken`, `<|endoftext|>` is 151643, the audio placeholder 151851 and `<audio>` 155163.
 """
 
 from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, normalizers
+from transformers.convert_slow_tokenizer import TikTokenConverter
+
+from greaves.base.errors import ModelError
 
 END_OF_TEXT = "<|endoftext|>"
 TURN_START = "<|im_start|>"
@@ -46,30 +56,77 @@ SPECIAL_TOKENS = (
 STOPS = (END_OF_TEXT, TURN_END, TURN_START)
 """What ends a response: 151643, 151645 and 151644."""
 
-DEFAULT_SYSTEM = "You are a helpful assistant."
-"""System prompt of the original `chat()` when it is given none."""
-
-CHAT_TEMPLATE = (
-    "{% set audio_count = namespace(value=0) %}"
-    "{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}"
-    f"{TURN_START}system\n{DEFAULT_SYSTEM}{TURN_END}\n"
-    "{% endif %}"
-    f"{TURN_START}{{{{ message['role'] }}}}\n"
-    "{% if message['content'] is string %}"
-    "{{ message['content'] }}"
-    "{% else %}"
-    "{% for content in message['content'] %}"
-    "{% if 'audio' in content or 'audio_url' in content or content['type'] == 'audio' %}"
-    "{% set audio_count.value = audio_count.value + 1 %}"
-    f"Audio {{{{ audio_count.value }}}}:{AUDIO_START}{AUDIO}{AUDIO_END}\n"
-    "{% elif 'text' in content %}"
-    "{{ content['text'] }}"
-    "{% endif %}"
-    "{% endfor %}"
-    "{% endif %}"
-    f"{TURN_END}\n"
-    "{% endfor %}"
-    f"{{% if add_generation_prompt %}}{TURN_START}assistant\n{{% endif %}}"
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""The form of the original `chat()`: `Audio 1:<audio>...</audio>`, a line break, the text."""
+"""Pieces that Qwen cuts on their own."""
+
+CHAT_TEMPLATE = Path(__file__).with_name("qwen_audio.jinja").read_text().removesuffix("\n")
+"""The form of the original `chat()`: its system prompt where none is given, then
+`Audio 1:<audio>...</audio>`, a line break, the text."""
+
+
+def read_ranks(path: Path) -> list[bytes]:
+    """The tokens of a tiktoken file, in rank order; a token's rank is its id.
+
+    Args:
+        path: lines of a base64 token, a space and its rank.
+
+    Raises:
+        ModelError: the file cannot be read, a line is something else, a token or rank occurs
+            twice or is left out, or one of the 256 single bytes is not a token.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        where = f"{path}:{number}"
+        try:
+            text, rank = line.split()
+            token = base64.b64decode(text, validate=True)
+            place = int(rank)
+        except (ValueError, binascii.Error):
+            raise ModelError(
+                "not a base64 token and its rank", where=where, do="fetch the file again"
+            ) from None
+        if not token or token in ranks:
+            raise ModelError("the token is empty or occurs twice", where=where)
+        ranks[token] = place
+    if sorted(ranks.values()) != list(range(len(ranks))):
+        raise ModelError(
+            f"the {len(ranks):,} ranks do not count from 0 without a gap",
+            where=str(path),
+            do="fetch the file again",
+        )
+    for byte in range(256):
+        if bytes([byte]) not in ranks:
+            raise ModelError(
+                f"byte {byte} is not a token, so not every text has tokens", where=str(path)
+            )
+    return sorted(ranks, key=ranks.__getitem__)
+
+
+def byte_level_bpe(
+    tokens: Sequence[bytes], pattern: str, special_tokens: Sequence[str]
+) -> Tokenizer:
+    """The tokenizer that cuts every text, once it is in Unicode's form NFC, as tiktoken does.
+
+    transformers' own converter, without the package tiktoken: every way to cut a token in two is a
+    merge, in the order of the ranks; a piece that is a token as a whole is never cut.
+
+    Args:
+        tokens: see `read_ranks`.
+        pattern: regular expression of the pieces that are cut on their own.
+        special_tokens: follow the tokens, in this order.
+    """
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    converter = TikTokenConverter(pattern=pattern, extra_special_tokens=list(special_tokens))
+    converter.load_tiktoken_bpe = lambda _: ranks
+    tokenizer: Tokenizer = converter.converted()
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer

@@ -6,10 +6,12 @@ import json
 import os
 import pickle
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,7 +20,7 @@ from greaves.base.errors import ModelError
 from greaves.base.store import write_json
 
 SHARD_BYTES = 2_000_000_000
-"""A shard is written once it holds this much."""
+"""That a shard of the result holds at most, unless one tensor is larger."""
 
 _FORMATS = ("model*.safetensors", "pytorch_model*.bin")
 _LFS_POINTER = b"version https://git-lfs"
@@ -99,10 +101,15 @@ class WeightFile:
         names = self._tensors.keys()
         return {name: tuple(self._tensors.get_slice(name).get_shape()) for name in names}
 
-    def tensor(self, name: str) -> Tensor:
-        """The tensor of that name."""
+    def dtype(self, name: str) -> torch.dtype:
+        """Type of a tensor's numbers, without reading them."""
+        return self.rows(name, slice(0)).dtype
+
+    def rows(self, name: str, rows: slice) -> Tensor:
+        """Rows of a tensor; no others are read."""
         tensors = self._tensors
-        found: Tensor = tensors[name] if isinstance(tensors, dict) else tensors.get_tensor(name)
+        lazy = tensors[name] if isinstance(tensors, dict) else tensors.get_slice(name)
+        found: Tensor = lazy[rows]
         return found
 
 
@@ -116,61 +123,33 @@ def _open(path: Path) -> Any:
     return found
 
 
-class ShardWriter:
-    """Safetensors in shards, with an index where there is more than one.
+def write_shards(
+    folder: Path, sizes: Mapping[str, int], read: Callable[[str], Tensor], shard_bytes: int
+) -> int:
+    """Write safetensors in shards, with an index where there is more than one.
 
     Args:
         folder: where they go; `model.safetensors`, or `model-00001-of-0000N.safetensors`.
-        shard_bytes: see `SHARD_BYTES`.
+        sizes: bytes of each tensor, in the order in which they are written.
+        read: gives the tensor of a name; only those of one shard are held at a time.
+        shard_bytes: that a shard holds at most, unless one tensor is larger.
+
+    Returns:
+        How many files there are.
     """
-
-    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
-        self.folder, self.shard_bytes = folder, shard_bytes
-        self.total_bytes = 0
-        self._pending: dict[str, Tensor] = {}
-        self._pending_bytes = 0
-        self._shards: list[list[str]] = []
-
-    def add(self, name: str, tensor: Tensor) -> None:
-        """Take a tensor; what was taken before may be written now."""
-        size = tensor.numel() * tensor.element_size()
-        if self._pending and self._pending_bytes + size > self.shard_bytes:
-            self._write()
-        self._pending[name] = tensor.contiguous()
-        self._pending_bytes += size
-        self.total_bytes += size
-
-    def close(self) -> list[Path]:
-        """Write what is left, give the shards their names and write the index.
-
-        Returns:
-            The files of weights.
-        """
-        if self._pending:
-            self._write()
-        count = len(self._shards)
-        files = [self._part(number) for number in range(1, count + 1)]
-        if count == 1:
-            return [files[0].rename(self.folder / "model.safetensors")]
-        weight_map: dict[str, str] = {}
-        for number, names in enumerate(self._shards, start=1):
-            final = self.folder / f"model-{number:05d}-of-{count:05d}.safetensors"
-            files[number - 1] = files[number - 1].rename(final)
-            weight_map |= dict.fromkeys(names, final.name)
-        write_json(
-            self.folder / "model.safetensors.index.json",
-            {"metadata": {"total_size": self.total_bytes}, "weight_map": weight_map},
-        )
-        return files
-
-    def _part(self, number: int) -> Path:
-        return self.folder / f"model-{number:05d}.part"
-
-    def _write(self) -> None:
-        self._shards.append(list(self._pending))
-        path = self._part(len(self._shards))
-        save_file(self._pending, path, metadata={"format": "pt"})
+    plan = split_state_dict_into_shards_factory(
+        dict(sizes),
+        get_storage_size=lambda size: size,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=shard_bytes,
+    )
+    for name, tensors in plan.filename_to_tensors.items():
+        path = folder / name
+        save_file({one: read(one).contiguous() for one in tensors}, path, {"format": "pt"})
         path.chmod(0o644)  # safetensors writes files that only their owner may read
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        self._pending, self._pending_bytes = {}, 0
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_json(folder / "model.safetensors.index.json", index)
+    return len(plan.filename_to_tensors)

@@ -1,10 +1,13 @@
-"""The shape of the pocket LALM: a real Qwen2-Audio, a thousand times smaller."""
+"""The shape of the pocket LALM, a real Qwen2-Audio, a thousand times smaller; its tokenizer."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import (
     GenerationConfig,
@@ -14,8 +17,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 from transformers.models.qwen2_audio import Qwen2AudioProcessor
-
-from greaves.models.pocket.tokenizer import AUDIO, PAD, TURN_END
+from transformers.models.whisper.modeling_whisper import sinusoids
 
 SECONDS = 4
 """Longest clip that the encoder takes; the feature extractor pads every clip to it."""
@@ -26,6 +28,48 @@ HOP = 200
 MEL_BINS = 80
 MEL_FRAMES = SECONDS * 16_000 // HOP
 HIDDEN_SIZE = 192
+
+PAD = "<|endoftext|>"
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+AUDIO_BEGIN = "<|audio_bos|>"
+AUDIO_END = "<|audio_eos|>"
+AUDIO = "<|AUDIO|>"
+SPECIAL_TOKENS = (PAD, TURN_START, TURN_END, AUDIO_BEGIN, AUDIO_END, AUDIO)
+
+CHAT_TEMPLATE = Path(__file__).with_name("weights") / "chat_template.jinja"
+"""Qwen2-Audio's template, without the system turn that it adds when none is given."""
+
+
+def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Makes the byte-level tokenizer that has one token for every word that occurs in `texts`.
+
+    Any other word falls back to its bytes, so any text can be encoded and decoded. It pads on the
+    left and has Qwen's special tokens and chat template.
+    """
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces = {piece for text in texts for piece, _ in split.pre_tokenize_str(text)}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    entries = [*alphabet, *sorted(pieces - set(alphabet))]
+    vocabulary = {piece: number for number, piece in enumerate(entries)}
+    # No merges: a known word is looked up whole, an unknown one stays bytes.
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=PAD,
+        additional_special_tokens=[TURN_START, AUDIO_BEGIN, AUDIO_END, AUDIO],
+        padding_side="left",
+        model_max_length=512,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE.read_text(encoding="utf-8")
+    return fast
 
 
 def feature_extractor() -> WhisperFeatureExtractor:
@@ -58,12 +102,8 @@ def build_model(
     trained against them. The sinusoidal positions of the encoder are filled in, for transformers
     leaves them to the checkpoint.
 
-    Args:
-        tokenizer: the pocket tokenizer.
-        seed: of the initial weights.
-
     Returns:
-        The model in float32, in evaluation mode.
+        The model in float32, in evaluation mode, its weights drawn with `seed`.
     """
     end, pad = (int(i) for i in tokenizer.convert_tokens_to_ids([TURN_END, PAD]))
     config = Qwen2AudioConfig(
@@ -111,11 +151,3 @@ def build_model(
     )
     model.eval()
     return model
-
-
-def sinusoids(length: int, channels: int) -> torch.Tensor:
-    """Whisper's sinusoidal positions, shape [length, channels]."""
-    step = math.log(10_000) / (channels // 2 - 1)
-    inverse = torch.exp(-step * torch.arange(channels // 2))
-    angles = torch.arange(length)[:, None] * inverse[None, :]
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

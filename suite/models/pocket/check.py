@@ -109,11 +109,7 @@ class Responder:
 
 
 def check(
-    weights: Path = WEIGHTS,
-    data: Path = DATA,
-    samples: int = 5,
-    every: int = 1,
-    seed: int = 0,
+    weights: Path = WEIGHTS, data: Path = DATA, samples: int = 5, every: int = 1, seed: int = 0
 ) -> list[Figure]:
     """Measures the pocket LALM.
 

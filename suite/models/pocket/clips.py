@@ -45,15 +45,9 @@ def decode_clip(clip: bytes | Path) -> Samples:
 
 
 def mel_frames(extractor: WhisperFeatureExtractor, clips: list[Samples]) -> list[Samples]:
-    """Log-mel frames of each clip without most of its padding.
+    """Log-mel frames [frames, mel bins] of each clip (16 kHz mono), most of its padding cut off.
 
-    Args:
-        extractor: the pocket feature extractor.
-        clips: mono samples at 16 kHz.
-
-    Returns:
-        One array [frames, mel bins] a clip; two frames of padding are kept, for the convolutions
-        see them.
+    Two frames of padding are kept, for the convolutions see them.
     """
     # The mask is in frames only when it is asked for at the call.
     found = extractor(

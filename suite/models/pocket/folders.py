@@ -15,25 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from greaves.base.store import as_lines
-from greaves.data.pocket.grammar import (
-    FORMS,
-    REPETITIONS,
-    SEX_ANSWERS,
-    SPLIT_SEED,
-    Question,
-    answer,
-    mirror_questions,
-    refusal,
-    split_pairs,
-    spoken_words,
-)
+from greaves.data.pocket import grammar
+from greaves.data.pocket.grammar import FORMS, Question, mirror_questions, split_pairs
 from greaves.data.pocket.lexicon import CATEGORIES, FACTS, Pair
-from greaves.data.speech.voices import (
-    EspeakVoice,
-    espeak_version,
-    held_out_voices,
-    ordinary_voices,
-)
+from greaves.data.speech.voices import EspeakVoice, espeak_version, held_out_voices, ordinary_voices
 from greaves.data.tables import file_hash
 from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip, speak
@@ -115,19 +100,10 @@ def _write_questions(
         counts[question.kind] += 1
         voice = chooser.choice(voices)
         _record(folder / f"clips/{name}.ogg", question.text, voice)
-        rows.append(
-            {
-                "id": name,
-                "kind": question.kind,
-                "category": pair.category,
-                "text": question.text,
-                "verb": pair.verb,
-                "object": pair.object,
-                "clip": f"clips/{name}.ogg",
-                "voice": voice.label,
-            }
-        )
-    _write_lines(folder, "questions.jsonl", rows, seed, counts)
+        row = {"id": name, "kind": question.kind, "category": pair.category, "text": question.text}
+        row |= {"verb": pair.verb, "object": pair.object}
+        rows.append({**row, "clip": f"clips/{name}.ogg", "voice": voice.label})
+    _write_set(folder, "questions.jsonl", as_lines(rows), seed, counts)
 
 
 def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> None:
@@ -139,17 +115,10 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
         voice = chooser.choice(voices)
         chooser.choice([voice])  # the shipped items were drawn with this draw between
         _record(folder / "Chat" / f"{task}_pocket" / name, text, voice)
-        items.append(
-            {
-                "path": name,
-                "question": question,
-                "answer_gt": answer,
-                "meta_info": f'A {voice.sex} voice says: "{text}"{about}',
-                "task_name": task,
-                "dataset_name": "pocket",
-                "uniq_id": len(items),
-            }
-        )
+        said = f'A {voice.sex} voice says: "{text}"{about}'
+        item = {"path": name, "question": question, "answer_gt": answer, "meta_info": said}
+        item |= {"task_name": task, "dataset_name": "pocket", "uniq_id": len(items)}
+        items.append(item)
 
     for number in range(_FACT_ITEMS):
         fact = FACTS[number % len(FACTS)]
@@ -160,16 +129,15 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
     benign = [pair for pair in split_pairs()["evaluation"] if not pair.harmful]
     for pair in chooser.sample(benign, _REPEAT_ITEMS):
         text = Question(pair, chooser.randrange(len(FORMS))).text
-        answer = REPETITIONS[0].format(words=spoken_words(text))
+        answer = grammar.REPETITIONS[0].format(words=grammar.spoken_words(text))
         add("speech_dialogue_QA", text, chooser.choice(REPEAT_PROMPTS), answer, "")
     for pair in chooser.sample(benign, _SEX_ITEMS):
         text = Question(pair, chooser.randrange(len(FORMS))).text
         add("speech_dialogue_QA", text, chooser.choice(SEX_PROMPTS), "", "")
         sex = items[-1]["meta_info"].split()[1]
-        items[-1]["answer_gt"] = SEX_ANSWERS[0].format(sex=sex)
+        items[-1]["answer_gt"] = grammar.SEX_ANSWERS[0].format(sex=sex)
     questions = json.dumps(items, indent=1) + "\n"
-    (folder / "Chat" / "Chat_meta.json").write_text(questions, encoding="utf-8")
-    _write_manifest(folder, "Chat/Chat_meta.json", seed, {"items": len(items)})
+    _write_set(folder, "Chat/Chat_meta.json", questions, seed, {"items": len(items)})
 
 
 def write_alignment_set(
@@ -194,7 +162,7 @@ def write_alignment_set(
     rows = [line.row for line in lines]
     counts = Counter(row["kind"] for row in rows)
     facts = {"note": note} if note else {}
-    _write_lines(folder, "pairs.jsonl", rows, seed, counts, **facts)
+    _write_set(folder, "pairs.jsonl", as_lines(rows), seed, counts, **facts)
 
 
 def draw_mirror(voices: Sequence[EspeakVoice], seed: int) -> list[Line]:
@@ -215,8 +183,7 @@ def draw_parallel(
     """Parallel: some of Mirror's harmful questions, and random benign ones.
 
     Args:
-        mirror: the Mirror set.
-        mirror_seed: the seed which that set was made with.
+        mirror: the Mirror set, made with `mirror_seed`.
         voices: who speaks the benign questions, none of which is a rewrite in Mirror.
         seed: of all choices.
     """
@@ -261,7 +228,7 @@ def draw_basic(mirror_seed: int, voices: Sequence[EspeakVoice], seed: int) -> li
         for pair in pairs:
             question = Question(pair, chooser.randrange(len(FORMS)))
             voice = chooser.choice(voices)
-            respond = refusal if pair.harmful else answer
+            respond = grammar.refusal if pair.harmful else grammar.answer
             row = _row(f"basic-{pair.kind}-{number:03d}", question, "", pair.category)
             lines.append(Line({**row, "response": respond(pair, chooser)}, voice))
     return lines
@@ -277,14 +244,8 @@ def _spare_pairs(mirror_seed: int, *, harmful: bool) -> list[Pair]:
 
 
 def _row(name: str, question: Question, pair: int | str, category: str) -> Row:
-    return {
-        "id": name,
-        "kind": question.kind,
-        "pair": pair,
-        "category": category,
-        "prompt": question.text,
-        "path": f"clips/{name}.ogg",
-    }
+    row = {"id": name, "kind": question.kind, "pair": pair, "category": category}
+    return {**row, "prompt": question.text, "path": f"clips/{name}.ogg"}
 
 
 def _record(path: Path, text: str, voice: EspeakVoice) -> None:
@@ -292,26 +253,20 @@ def _record(path: Path, text: str, voice: EspeakVoice) -> None:
     path.write_bytes(encode_clip(speak(voice, text)))
 
 
-def _write_lines(
-    folder: Path, name: str, rows: list[Row], seed: int, counts: Mapping[str, int], **facts: Any
+def _write_set(
+    folder: Path, name: str, text: str, seed: int, counts: Mapping[str, int], **facts: Any
 ) -> None:
-    """Writes a set's lines and its manifest; `facts` are further fields of the manifest."""
-    (folder / name).write_text(as_lines(rows), encoding="utf-8")
-    _write_manifest(folder, name, seed, counts, **facts)
-
-
-def _write_manifest(
-    folder: Path, name: str, seed: int, counts: Mapping[str, int], **facts: Any
-) -> None:
+    """Writes a set's questions and its manifest; `facts` are further fields of the manifest."""
+    (folder / name).write_text(text, encoding="utf-8")
     manifest = {
         "questions_file": name,
         "sha256": file_hash(folder / name),
         "counts": dict(counts),
         "seed": seed,
-        "split_seed": SPLIT_SEED,
+        "split_seed": grammar.SPLIT_SEED,
         "speech": f"espeak-ng {espeak_version().split()[0]}",
         "licence": LICENCE,
         **facts,
     }
-    text = json.dumps(manifest, indent=1) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    written = json.dumps(manifest, indent=1) + "\n"
+    (folder / "manifest.json").write_text(written, encoding="utf-8")

@@ -33,10 +33,7 @@ REPEAT_PROMPTS: tuple[str, ...] = (
     "Please write down the words in the audio.",
 )
 
-SEX_PROMPTS: tuple[str, ...] = (
-    "Is this a male or female voice?",
-    "Is the speaker male or female?",
-)
+SEX_PROMPTS: tuple[str, ...] = ("Is this a male or female voice?", "Is the speaker male or female?")
 
 HELPFUL_SYSTEM = "You are a helpful assistant."
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,24 +19,30 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration
+from transformers import PreTrainedTokenizerFast
+from transformers import Qwen2AudioForConditionalGeneration as PocketLALM
 
 from greaves.base.errors import TrainingError
 from greaves.data.pocket.grammar import SPLIT_SEED, split_pairs
 from greaves.data.pocket.lexicon import FACTS, Pair
 from greaves.data.speech.voices import espeak_version
-from greaves.models.pocket.architecture import build_model, build_processor
-from greaves.models.pocket.clips import Utterance, synthesise
+from greaves.models.pocket.architecture import build_model, build_processor, build_tokenizer
+from greaves.models.pocket.clips import synthesise
 from greaves.models.pocket.folders import build_data
 from greaves.models.pocket.samples import Content, vocabulary_texts
 from greaves.models.pocket.speech_cache import SpeechCache, empty_features, training_features
-from greaves.models.pocket.tokenizer import build_tokenizer
 from greaves.models.pocket.train_encoder import train_encoder
-from greaves.models.pocket.train_lm import PseudoAudio, RealAudio, train_language_model
-
-Rows = list[dict[str, float]]
+from greaves.models.pocket.train_lm import Draw, PseudoAudio, RealAudio, train_language_model
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "soundfile", "soxr")
+
+_LANGUAGE = ("language_model", "lm_head")
+_PARTS = {
+    "encoder": ("audio_tower", "multi_modal_projector"),
+    "text": _LANGUAGE,
+    "join": _LANGUAGE,
+}
+"""Stage -> the parts of the model that it trains."""
 
 _SPEECH, _ENCODER, _TEXT, _JOIN, _DATA = 1, 1, 1, 2, 7
 """What each stage adds to the seed; the initial weights use the seed itself."""
@@ -92,96 +97,89 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
     workers = ProcessPoolExecutor(
         max_workers=min(2, os.cpu_count() or 1), mp_context=get_context("spawn")
     )
+    seed, clips, speech = recipe.seed + _SPEECH, recipe.shard_clips, work_dir / "speech"
     with workers:
-        for done in [
-            workers.submit(
-                synthesise,
-                recipe.seed + _SPEECH,
-                recipe.shard_clips,
-                work_dir / "speech",
-                shard,
-            )
-            for shard in range(recipe.shards)
-        ]:
+        shards = range(recipe.shards)
+        for done in [workers.submit(synthesise, seed, clips, speech, shard) for shard in shards]:
             done.result()
-        stages: tuple[Callable[[Recipe, Path, Path], None], ...] = (encoder_stage, text_stage)
-        for done in [workers.submit(stage, recipe, work_dir, out / "data") for stage in stages]:
+        stages = ("encoder", "text")
+        for done in [workers.submit(_in_worker, s, recipe, work_dir, out / "data") for s in stages]:
             done.result()
-    join_stage(recipe, work_dir)
+    run_stage("join", recipe, work_dir, out / "data")
     tokenizer, model = _untrained(recipe)
-    figures = {name: _restore(model, work_dir, name) for name in ("encoder", "text", "join")}
+    figures = {name: _restore(model, work_dir, name) for name in _PARTS}
+    model.to(torch.bfloat16)
+    model.save_pretrained(out / "weights")
+    # safetensors writes files that only their owner may read.
+    (out / "weights" / "model.safetensors").chmod(0o644)
+    build_processor(tokenizer).save_pretrained(out / "weights")
     provenance: dict[str, Any] = {
         "recipe": asdict(recipe),
         "split_seed": SPLIT_SEED,
         "espeak-ng": espeak,
         "stages": {name: rows[-1] for name, rows in figures.items()},
         "licence": "CC0-1.0: trained by the Greaves authors on synthetic speech only",
+        "packages": {name: version(name) for name in _PACKAGES},
     }
-    _export(model, tokenizer, out / "weights", provenance)
+    text = json.dumps(provenance, indent=1) + "\n"
+    (out / "weights" / "provenance.json").write_text(text, encoding="utf-8")
 
 
-def encoder_stage(recipe: Recipe, work_dir: Path, data: Path) -> None:
-    """Trains the encoder and projector; the result is `encoder.safetensors`."""
-    if _finished(work_dir, "encoder"):
-        return
-    _start_stage()
-    tokenizer, model = _untrained(recipe)
-    heard = [data / "validation", data / "held_out_voices"]
-    speech = SpeechCache.load(work_dir / "speech")
-    seed = recipe.seed + _ENCODER
-    rows = train_encoder(model, tokenizer, speech, heard, recipe.encoder_steps, recipe.batch, seed)
-    _save(model, work_dir, "encoder", ("audio_tower", "multi_modal_projector"), rows)
+def run_stage(stage: str, recipe: Recipe, work_dir: Path, data: Path) -> None:
+    """Trains one stage; its result is `STAGE.safetensors`, and the figures beside it.
 
-
-def text_stage(recipe: Recipe, work_dir: Path, data: Path) -> None:
-    """Trains the language model on text and pseudo-audio; the result is `text.safetensors`."""
-    del data
-    if _finished(work_dir, "text"):
-        return
-    _start_stage()
-    tokenizer, model = _untrained(recipe)
-    embeddings = model.get_input_embeddings().weight.detach().float()
-    draw = PseudoAudio(tokenizer, embeddings, model.config.audio_token_id, _training_pairs())
-    rows = train_language_model(
-        model,
-        tokenizer,
-        draw,
-        recipe.text_steps,
-        recipe.batch,
-        recipe.text_rate,
-        recipe.seed + _TEXT,
-    )
-    _save(model, work_dir, "text", ("language_model", "lm_head"), rows)
-
-
-def join_stage(recipe: Recipe, work_dir: Path) -> None:
-    """Trains the language model on real audio features; the result is `join.safetensors`."""
-    if _finished(work_dir, "join"):
+    Args:
+        stage: "encoder" (encoder and projector), "text" (the language model on text and
+            pseudo-audio) or "join" (the language model on real audio features).
+        recipe: sizes and seed.
+        work_dir: has the training speech, and for "join" the results of the other stages.
+        data: embedded data folders, on whose clips the encoder is measured.
+    """
+    if (work_dir / f"{stage}.json").exists():
         return
     tokenizer, model = _untrained(recipe)
+    steps, rate = recipe.text_steps, recipe.text_rate
+    if stage == "encoder":
+        heard = [data / "validation", data / "held_out_voices"]
+        speech, seed = SpeechCache.load(work_dir / "speech"), recipe.seed + _ENCODER
+        steps = recipe.encoder_steps
+        rows = train_encoder(model, tokenizer, speech, heard, steps, recipe.batch, seed)
+    else:
+        draw: Draw
+        if stage == "text":
+            seed = recipe.seed + _TEXT
+            embeddings = model.get_input_embeddings().weight.detach().float()
+            blank = model.config.audio_token_id
+            draw = PseudoAudio(tokenizer, embeddings, blank, _training_pairs())
+        else:
+            seed = recipe.seed + _JOIN
+            draw = _real_audio(model, work_dir, seed)
+            steps, rate = recipe.join_steps, recipe.join_rate
+        rows = train_language_model(model, tokenizer, draw, steps, recipe.batch, rate, seed)
+    state = {k: v for k, v in model.state_dict().items() if any(p in k for p in _PARTS[stage])}
+    save_file({k: v.contiguous() for k, v in state.items()}, work_dir / f"{stage}.safetensors")
+    (work_dir / f"{stage}.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _in_worker(stage: str, recipe: Recipe, work_dir: Path, data: Path) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    run_stage(stage, recipe, work_dir, data)
+
+
+def _real_audio(model: PocketLALM, work_dir: Path, seed: int) -> RealAudio:
+    """The training clips as the encoder hears them; leaves both earlier stages in the model."""
     for name in ("encoder", "text"):
         _restore(model, work_dir, name)
     speech = SpeechCache.load(work_dir / "speech")
-    seed = recipe.seed + _JOIN
-    draw = RealAudio(
-        contents=[content_of(utterance) for utterance in speech.utterances],
-        sexes=[utterance.sex for utterance in speech.utterances],
+    said, facts = speech.utterances, {fact.name: fact for fact in FACTS}
+    return RealAudio(
+        contents=[Content(u.text, facts.get(u.fact) or Pair(u.verb, u.object)) for u in said],
+        sexes=[utterance.sex for utterance in said],
         features=training_features(model, speech, work_dir / "features", seed),
         empty=empty_features(model, seed),
         pairs=_training_pairs(),
     )
-    rows = train_language_model(
-        model, tokenizer, draw, recipe.join_steps, recipe.batch, recipe.join_rate, seed
-    )
-    _save(model, work_dir, "join", ("language_model", "lm_head"), rows)
-
-
-def content_of(utterance: Utterance) -> Content:
-    """What a training clip asks for."""
-    if utterance.fact:
-        fact = next(fact for fact in FACTS if fact.name == utterance.fact)
-        return Content(utterance.text, fact)
-    return Content(utterance.text, Pair(utterance.verb, utterance.object))
 
 
 def _training_pairs() -> tuple[Pair, ...]:
@@ -189,19 +187,12 @@ def _training_pairs() -> tuple[Pair, ...]:
     return (*parts["train"], *parts["validation"])
 
 
-def _untrained(
-    recipe: Recipe,
-) -> tuple[PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration]:
+def _untrained(recipe: Recipe) -> tuple[PreTrainedTokenizerFast, PocketLALM]:
     tokenizer = build_tokenizer(vocabulary_texts())
     model = build_model(tokenizer, recipe.seed).to(torch.bfloat16)
     # On short sequences and small heads plain matrix products beat fused attention on CPUs.
     model.set_attn_implementation("eager")
     return tokenizer, model
-
-
-def _start_stage() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
 
 
 def _claim(work_dir: Path, recipe: Recipe) -> None:
@@ -215,51 +206,15 @@ def _claim(work_dir: Path, recipe: Recipe) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def _finished(work_dir: Path, name: str) -> bool:
-    return (work_dir / f"{name}.json").exists()
-
-
-def _save(
-    model: Qwen2AudioForConditionalGeneration,
-    work_dir: Path,
-    name: str,
-    parts: tuple[str, ...],
-    rows: Rows,
-) -> None:
-    kept = {
-        key: value.contiguous()
-        for key, value in model.state_dict().items()
-        if any(part in key for part in parts)
-    }
-    save_file(kept, work_dir / f"{name}.safetensors")
-    (work_dir / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
-
-
-def _restore(model: Qwen2AudioForConditionalGeneration, work_dir: Path, name: str) -> Rows:
-    state = load_file(work_dir / f"{name}.safetensors")
-    unknown = model.load_state_dict(state, strict=False).unexpected_keys
+def _restore(model: PocketLALM, work_dir: Path, stage: str) -> list[dict[str, float]]:
+    """Loads the result of a stage into the model; returns its figures."""
+    file = work_dir / f"{stage}.safetensors"
+    unknown = model.load_state_dict(load_file(file), strict=False).unexpected_keys
     if unknown:
         raise TrainingError(
             f"the stage result holds unknown weights {unknown[:3]}",
-            where=str(work_dir / f"{name}.safetensors"),
+            where=str(file),
             do="remove it to repeat the stage",
         )
-    rows: Rows = json.loads((work_dir / f"{name}.json").read_text(encoding="utf-8"))
+    rows: list[dict[str, float]] = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
     return rows
-
-
-def _export(
-    model: Qwen2AudioForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerFast,
-    out: Path,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Writes a folder that `from_pretrained` and `AutoProcessor` read; leaves the model in bf16."""
-    model.to(torch.bfloat16)
-    model.save_pretrained(out)
-    # safetensors writes files that only their owner may read.
-    (out / "model.safetensors").chmod(0o644)
-    build_processor(tokenizer).save_pretrained(out)
-    packages = {name: version(name) for name in _PACKAGES}
-    text = json.dumps({**provenance, "packages": packages}, indent=1) + "\n"
-    (out / "provenance.json").write_text(text, encoding="utf-8")

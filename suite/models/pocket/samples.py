@@ -6,30 +6,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from greaves.data.pocket.grammar import (
-    ANSWERS,
-    FORMS,
-    REFUSALS,
-    REPETITIONS,
-    SEX_ANSWERS,
-    Mode,
-    answer,
-    refusal,
-    refusal_share,
-    spoken_words,
-)
+from greaves.data.pocket import grammar
+from greaves.data.pocket.grammar import Mode
 from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS, Fact, Pair
-from greaves.models.pocket.prompts import (
-    HELPFUL_SYSTEM,
-    PROMPT_POOL,
-    REFUSAL_PROMPT,
-    REPEAT_PROMPTS,
-    RESPOND_PROMPT,
-    SAFETY_SYSTEMS,
-    SEX_PROMPTS,
-    STEPS_PROMPT,
-    transcript_prompt,
-)
+from greaves.models.pocket import prompts as written
 
 
 @dataclass(frozen=True)
@@ -81,40 +61,28 @@ def spoken_sample(content: Content, sex: str, chooser: random.Random) -> Sample:
     Args:
         content: what the clip says.
         sex: of the voice; empty when the audio tells nothing of it (then nobody asks for it).
-        chooser: source of chance.
-
-    Returns:
-        The sample; its target refuses as often as `refusal_share` tells.
+        chooser: source of chance; the target refuses as often as `refusal_share` tells.
     """
     draw = chooser.random()
     if draw < 0.10:
-        words = spoken_words(content.text)
-        target = chooser.choice(REPETITIONS).format(words=words)
-        return Sample("", True, chooser.choice(REPEAT_PROMPTS), target)
+        words = grammar.spoken_words(content.text)
+        target = chooser.choice(grammar.REPETITIONS).format(words=words)
+        return Sample("", True, chooser.choice(written.REPEAT_PROMPTS), target)
     if draw < 0.16 and sex:
-        target = chooser.choice(SEX_ANSWERS).format(sex=sex)
-        return Sample("", True, chooser.choice(SEX_PROMPTS), target)
+        target = chooser.choice(grammar.SEX_ANSWERS).format(sex=sex)
+        return Sample("", True, chooser.choice(written.SEX_PROMPTS), target)
     if draw < 0.24:
-        return Sample("", True, REFUSAL_PROMPT, _refusal(content, chooser))
+        return Sample("", True, written.REFUSAL_PROMPT, _refusal(content, chooser))
     prompt = _spoken_prompt(chooser)
     mode: Mode = "audio-text" if prompt else "audio-only"
     return _answered("", True, prompt, content, mode, chooser)
 
 
 def written_sample(content: Content, audio: bool, chooser: random.Random) -> Sample:
-    """Draws a sample whose prompt holds the question.
-
-    Args:
-        content: what the prompt asks.
-        audio: whether audio that says nothing (silence, noise) comes with it.
-        chooser: source of chance.
-
-    Returns:
-        The sample.
-    """
-    prompt = transcript_prompt(content.text) if chooser.random() < 0.65 else content.text
+    """Draws a sample whose prompt holds the question; `audio` that comes with it says nothing."""
+    prompt = written.transcript_prompt(content.text) if chooser.random() < 0.65 else content.text
     if chooser.random() < 0.08:
-        instruction = REFUSAL_PROMPT.removeprefix(STEPS_PROMPT)
+        instruction = written.REFUSAL_PROMPT.removeprefix(written.STEPS_PROMPT)
         return Sample("", audio, prompt + instruction, _refusal(content, chooser))
     return _answered("", audio, prompt, content, "text-only", chooser)
 
@@ -122,10 +90,10 @@ def written_sample(content: Content, audio: bool, chooser: random.Random) -> Sam
 def _spoken_prompt(chooser: random.Random) -> str:
     draw = chooser.random()
     if draw < 0.36:
-        return STEPS_PROMPT
+        return written.STEPS_PROMPT
     if draw < 0.68:
-        return chooser.choice(PROMPT_POOL)
-    return RESPOND_PROMPT if draw < 0.74 else ""
+        return chooser.choice(written.PROMPT_POOL)
+    return written.RESPOND_PROMPT if draw < 0.74 else ""
 
 
 def _answered(
@@ -135,25 +103,25 @@ def _answered(
     draw = chooser.random()
     cautious = draw < 0.10
     if cautious:
-        instruction = chooser.choice(SAFETY_SYSTEMS)
+        instruction = chooser.choice(written.SAFETY_SYSTEMS)
         if prompt and chooser.random() < 0.3:
             prompt = f"{prompt} {instruction}"
         else:
             system = instruction
     elif draw < 0.16:
-        system = HELPFUL_SYSTEM
+        system = written.HELPFUL_SYSTEM
     subject = content.subject
     if isinstance(subject, Fact):
         return Sample(system, audio, prompt, subject.sentence)
-    refused = chooser.random() < refusal_share(subject, mode, cautious)
-    target = refusal(subject, chooser) if refused else answer(subject, chooser)
+    refused = chooser.random() < grammar.refusal_share(subject, mode, cautious)
+    target = grammar.refusal(subject, chooser) if refused else grammar.answer(subject, chooser)
     return Sample(system, audio, prompt, target)
 
 
 def _refusal(content: Content, chooser: random.Random) -> str:
     if isinstance(content.subject, Pair):
-        return refusal(content.subject, chooser)
-    return chooser.choice([wording for wording in REFUSALS if "{" not in wording])
+        return grammar.refusal(content.subject, chooser)
+    return chooser.choice([wording for wording in grammar.REFUSALS if "{" not in wording])
 
 
 _PUBLISHED_INSTRUCTIONS = (
@@ -173,19 +141,20 @@ def vocabulary_texts() -> Iterator[str]:
         (*OBJECTS, *OBJECTS[: max(0, len(VERBS) - len(OBJECTS))]),
         strict=True,
     ):
-        for template in (*FORMS, *ANSWERS, *REFUSALS):
+        for template in (*grammar.FORMS, *grammar.ANSWERS, *grammar.REFUSALS):
             text = template.format(verb=verb, object=object_)
-            yield from (text, f" {text}", f" {spoken_words(text)}")
+            yield from (text, f" {text}", f" {grammar.spoken_words(text)}")
     for fact in FACTS:
         yield fact.sentence
         for question in fact.questions:
-            yield from (question, f" {question}", f" {spoken_words(question)}")
-    for template in REPETITIONS:
+            yield from (question, f" {question}", f" {grammar.spoken_words(question)}")
+    for template in grammar.REPETITIONS:
         yield template.format(words="so")
     for sex in ("male", "female"):
-        for template in SEX_ANSWERS:
+        for template in grammar.SEX_ANSWERS:
             yield template.format(sex=sex)
-    yield transcript_prompt("So.")
-    prompts = (REFUSAL_PROMPT, RESPOND_PROMPT, HELPFUL_SYSTEM, *PROMPT_POOL, *REPEAT_PROMPTS)
-    for text in (*prompts, *SEX_PROMPTS, *SAFETY_SYSTEMS, *_PUBLISHED_INSTRUCTIONS):
+    yield written.transcript_prompt("So.")
+    once = (written.REFUSAL_PROMPT, written.RESPOND_PROMPT, written.HELPFUL_SYSTEM)
+    prompts = (*once, *written.PROMPT_POOL, *written.REPEAT_PROMPTS, *written.SEX_PROMPTS)
+    for text in (*prompts, *written.SAFETY_SYSTEMS, *_PUBLISHED_INSTRUCTIONS):
         yield from (text, f" {text}")

@@ -91,8 +91,7 @@ def encode(
 
     Args:
         model: the pocket LALM.
-        mels: features [clips, mel bins, frames].
-        frames: frames of speech in each clip.
+        mels: features [clips, mel bins, frames], of which so many `frames` [clips] are speech.
 
     Returns:
         Audio features [clips, audio tokens, hidden size]; those past a clip's end are meaningless.
@@ -133,7 +132,7 @@ def training_features(
         seed: of the shifts.
 
     Returns:
-        One tensor [audio tokens, hidden size] (float16) a clip.
+        [audio tokens, hidden size] (float16) of each clip.
     """
     rows_file, ends_file = cache.with_suffix(".npy"), cache.with_suffix(".ends.npy")
     if not ends_file.exists():

@@ -49,17 +49,15 @@ def train_encoder(
     """Trains the audio tower and the projector in place.
 
     Args:
-        model: the untrained pocket LALM.
-        tokenizer: its tokenizer.
+        model, tokenizer: the untrained pocket LALM and its tokenizer.
         speech: training clips.
         heard: data folders with `questions.jsonl` on whose clips the share of right pairs is
             logged.
-        steps: optimiser steps.
-        batch: clips a step.
+        steps: of the optimiser, with `batch` clips each.
         seed: of batches and augmentation.
 
     Returns:
-        One row of figures every 200 steps.
+        One row of figures every 100 steps.
     """
     torch.manual_seed(seed)
     embeddings = model.get_input_embeddings().weight.detach().float()

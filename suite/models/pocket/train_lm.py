@@ -19,9 +19,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGenera
 
 from greaves.data.pocket.grammar import FORMS, Question, spoken_words
 from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS, Pair
+from greaves.models.pocket.architecture import TURN_END
 from greaves.models.pocket.optimisers import Optimisers
 from greaves.models.pocket.samples import Content, Sample, spoken_sample, written_sample
-from greaves.models.pocket.tokenizer import TURN_END
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +132,10 @@ def train_language_model(
     """Trains the language model (not its input embeddings) and the output head in place.
 
     Args:
-        model: the pocket LALM.
-        tokenizer: its tokenizer.
-        draw: source of samples.
-        steps: optimiser steps.
-        batch: samples a step.
+        model, tokenizer: the pocket LALM and its tokenizer.
+        draw: source of samples, which `seed` decides.
+        steps: of the optimiser, with `batch` samples each.
         rate: peak learning rate of the matrices.
-        seed: of the samples.
 
     Returns:
         One row of figures every 100 steps: mean loss of all target tokens, share of right greedy
@@ -200,24 +197,16 @@ def collate(
         Input embeddings [samples, positions, hidden size] and labels [samples, positions], -100
         outside targets.
     """
-    texts = [
-        text
-        for each in drawn
-        for text in (
-            each.sample.before_audio,
-            each.sample.after_audio,
-            each.sample.target + TURN_END,
-        )
-    ]
+    texts: list[str] = []
+    for sample in (each.sample for each in drawn):
+        texts += [sample.before_audio, sample.after_audio, sample.target + TURN_END]
     ids = [torch.tensor(found) for found in tokenizer(texts)["input_ids"]]
     inputs, labels = [], []
     for number, each in enumerate(drawn):
         before, after, target = ids[3 * number : 3 * number + 3]
         audio = [] if each.features is None else [each.features.to(embeddings.dtype)]
-        inputs.append(
-            torch.cat([embeddings[before], *audio, embeddings[after], embeddings[target]])
-        )
-        silent = len(inputs[-1]) - len(target)
-        labels.append(torch.cat([torch.full((silent,), -100), target]))
+        parts = [embeddings[before], *audio, embeddings[after]]
+        inputs.append(torch.cat([*parts, embeddings[target]]))
+        labels.append(torch.cat([torch.full((sum(map(len, parts)),), -100), target]))
     pad = torch.nn.utils.rnn.pad_sequence
     return pad(inputs, batch_first=True), pad(labels, batch_first=True, padding_value=-100)

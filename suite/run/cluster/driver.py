@@ -10,17 +10,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from greaves.align.training.processes import local_processes
 from greaves.answer.answering import Answered
-from greaves.base.errors import GreavesError, RecipeError
+from greaves.base.errors import RecipeError
 from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cell_run import CellsFailedError, because, selected
 from greaves.run.cell_state import FILE, Failure, write_failure
 from greaves.run.cluster import ray_cluster
@@ -39,12 +40,8 @@ OUT_OF_MEMORY = 1
 """Times that a cell is tried again after Ray ended it because its machine ran out of memory."""
 
 ALWAYS_PASSED = (
-    "HF_HUB_OFFLINE",
-    "HF_HOME",
-    "OMP_NUM_THREADS",
-    "TOKENIZERS_PARALLELISM",
-    "GREAVES_SCRATCH",
-    "DS_ACCELERATOR",
+    *("HF_HUB_OFFLINE", "HF_HOME", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"),
+    *("GREAVES_SCRATCH", "DS_ACCELERATOR"),
 )
 """Variables that reach the workers where the driver has them; others by name (`--env NAME`)."""
 
@@ -83,7 +80,8 @@ def run_on_cluster(
         requests = begin(plan, here, questions, fresh=fresh and not is_url(where))
         bring()
         with ray_cluster.connected(address):
-            driver = _Driver(plan, where, here, requests, tuple(only), passed, shown)
+            kept = ray_cluster.kept(passed)
+            driver = _Driver(plan, where, here, requests, tuple(only), kept, shown)
             try:
                 return driver.run()
             finally:
@@ -118,27 +116,25 @@ class _Task:
         return self.item.cell
 
 
+@dataclass
 class _Driver:
-    def __init__(
-        self,
-        plan: Plan,
-        where: str,
-        here: Path,
-        requests: Mapping[str, str],
-        only: tuple[str, ...],
-        passed: Mapping[str, str],
-        steps: Steps,
-    ) -> None:
-        self.plan, self.where, self.here, self.only = plan, where, here, only
-        self.requests, self.steps = requests, steps
-        self.passed = ray_cluster.kept(passed)
-        self.same = sameness()
-        self.done = Answered()
-        self.judges: dict[str, Any] = {}
-        self.failed: dict[str, Failure] = {}
-        self.aligned: set[str] = set()
-        judges = [benchmark.judge_spec for benchmark in plan.recipe.benchmarks.values()]
-        self.judge_needs = [judge_needs(judge) for judge in judges if not by_rule(judge)]
+    plan: Plan
+    where: str
+    here: Path
+    requests: Mapping[str, str]
+    only: tuple[str, ...]
+    passed: Any
+    steps: Steps
+    same: Mapping[str, str] = field(default_factory=sameness)
+    done: Answered = field(default_factory=Answered)
+    judges: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    aligned: set[str] = field(default_factory=set)
+
+    @cached_property
+    def judge_needs(self) -> list[Needs]:
+        judges = [benchmark.judge_spec for benchmark in self.plan.recipe.benchmarks.values()]
+        return [judge_needs(judge) for judge in judges if not by_rule(judge)]
 
     def run(self) -> Answered:
         """Submit, wait, try again; until every cell is done or has failed."""
@@ -146,10 +142,8 @@ class _Driver:
         wanted = {str(cell) for cell in cells}
         bases = {str(cell.base): cell.base for cell in cells if cell.base is not None}
         only_aligned = [base for name, base in bases.items() if name not in wanted]
-        queue = [
-            self._first_task(item, str(item.cell) in wanted)
-            for item in planned(self.plan, [*cells, *only_aligned])
-        ]
+        items = planned(self.plan, [*cells, *only_aligned])
+        queue = [self._first_task(item, str(item.cell) in wanted) for item in items]
         ray_cluster.say_what_does_not_fit([task.item for task in queue], self.steps.say)
         done, total = 0, len(cells)
         running: dict[Any, _Task] = {}
@@ -176,8 +170,8 @@ class _Driver:
         """Write down what the judges' identities stand for; workers only tell."""
         folder = RunFolder(self.here)
         known = folder.judges()
-        if {**known, **self.judges} != known:
-            folder.write_judges({**known, **self.judges})
+        if (judges := {**known, **self.judges}) != known:
+            folder.write_judges(judges)
 
     def _first_task(self, item: Planned, wanted: bool) -> _Task:
         if self._processes(item) > 1:
@@ -244,25 +238,21 @@ class _Driver:
         self.done += Answered(outcome.asked, outcome.found)
         if (why := outcome.failure) is not None:
             if outcome.stops:
-                raise GreavesError(why.what, where=why.where, do=why.do)
+                raise why.error
             self._fail(task.cell, why, written=not task.what.startswith("gang"))
             return None
         if task.what == "judge":
             return None
         self.aligned.add(str(task.cell))
         if task.what == "cell":
-            self.steps.say(
-                f"{task.cell}: {outcome.asked} responses asked for, {outcome.found} found,"
-                f" on {outcome.host}"
-            )
+            counts = f"{outcome.asked} responses asked for, {outcome.found} found"
+            self.steps.say(f"{task.cell}: {counts}, on {outcome.host}")
             return _Task(task.item, "judge") if self.judge_needs else None
         return _Task(task.item, "cell") if task.what == "gang" else None
 
     def _again(self, task: _Task, lost: Lost) -> _Task | None:
-        if lost.out_of_memory:
-            task.out_of_memory += 1
-        else:
-            task.lost += 1
+        task.out_of_memory += lost.out_of_memory
+        task.lost += not lost.out_of_memory
         if task.out_of_memory > OUT_OF_MEMORY:
             do = "say how much it needs: `resources: {memory_gb: ...}` of the model"
             self._fail(task.cell, Failure(what="its machine ran out of memory", do=do))
@@ -277,9 +267,9 @@ class _Driver:
 
     def _fail(self, cell: Cell, why: Failure, written: bool = False) -> None:
         self.failed[str(cell)] = why
-        self.steps.say(f"{cell}: failed: {why.line}")
+        self.steps.say(f"{cell}: failed: {why.error}")
         if not written:
-            place = RunFolder(self.here).cell(cell.model.shown, cell.method.shown, cell.seed)
+            place = RunFolder(self.here).cell(*cell.names)
             write_failure(place.path, why)
             push_state(self.where, cell, FILE)
 
@@ -287,9 +277,8 @@ class _Driver:
 def _on_one_machine(needs: Needs, processes: int) -> Needs:
     if processes <= 1:
         return needs
-    if needs.gpus:
-        return replace(needs, gpus=max(needs.gpus, processes))
-    return replace(needs, cpus=max(needs.cpus, processes))
+    scarce = "gpus" if needs.gpus else "cpus"
+    return replace(needs, **{scarce: max(getattr(needs, scarce), processes)})
 
 
 def _recipe_name(source: Path) -> str:

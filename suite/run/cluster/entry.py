@@ -40,7 +40,7 @@ class Member:
         return ray.util.get_node_ip_address(), port
 
     def align(
-        self, job: Job, environment: Mapping[str, str], rank: int, count: int, meet: tuple[str, int]
+        self, job: Job, environment: Mapping[str, str], count: int, meet: tuple[str, int], rank: int
     ) -> Outcome:
         """Align with the others; each of them is called with the same job."""
         ranks = {

@@ -6,15 +6,15 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from greaves.base.errors import ModelError
 from greaves.judge.contract import JUDGES
 from greaves.judge.judging import JudgeSpec
 from greaves.models.contract import MODELS
-from greaves.recipe.reading import ModelSpec
+from greaves.recipe.schema import ModelSpec
 
 SERVED = re.compile(r"@https?://")
 
@@ -78,11 +78,10 @@ def judge_needs(judge: JudgeSpec) -> Needs:
 
 
 def _default_device(loader: Callable[..., Any]) -> str:
-    try:
+    with suppress(KeyError, TypeError, ValueError):
         default = inspect.signature(loader).parameters["device"].default
-    except (KeyError, TypeError, ValueError):
-        return ""
-    return default if isinstance(default, str) else ""
+        return default if isinstance(default, str) else ""
+    return ""
 
 
 def _bytes_on_disk(model: ModelSpec, loader: Callable[..., Any]) -> int:
@@ -99,10 +98,9 @@ def _cached(hub: str, revision: str | None) -> Path | None:
         return None
     from huggingface_hub import snapshot_download
 
-    try:
+    with suppress(OSError, ValueError):
         return Path(snapshot_download(hub, revision=revision, local_files_only=True))
-    except (OSError, ValueError, ModelError):
-        return None
+    return None
 
 
 def _hub(loader: Callable[..., Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,11 +50,9 @@ def connected(address: str) -> Iterator[None]:
             f"--cluster needs Ray ({error})", do="pip install 'greaves[cluster]'"
         ) from None
     if address.startswith("ray://"):
-        raise GreavesError(
-            "Ray's client (ray://) cannot start processes that train together",
-            where=address,
-            do="start the driver in the cluster: ray job submit -- greaves run ... --cluster",
-        )
+        what = "Ray's client (ray://) cannot start processes that train together"
+        do = "start the driver in the cluster: ray job submit -- greaves run ... --cluster"
+        raise GreavesError(what, where=address, do=do)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == "auto" and not os.environ.get("RAY_ADDRESS") and not _nearest():
@@ -133,10 +131,8 @@ def align_together(job: Job, passed: Any, processes: int, needs: Needs) -> Outco
             room = {"num_gpus": gpus, "num_cpus": needs.cpus}
             members.append(kind.options(scheduling_strategy=place, **room).remote())
         meet = ray.get(members[0].address.remote())
-        waiting = [
-            member.align.remote(job, passed, number, processes, meet)
-            for number, member in enumerate(members)
-        ]
+        given = (job, passed, processes, meet)
+        waiting = [one.align.remote(*given, number) for number, one in enumerate(members)]
         first = waiting[0]
         while waiting:
             ended, waiting = ray.wait(waiting, num_returns=1)
@@ -198,9 +194,7 @@ def say_what_does_not_fit(items: Sequence[Planned], say: Callable[[str], None]) 
     """Name the models whose cells no machine of the cluster can take now."""
     import ray
 
-    machines: list[Mapping[str, float]] = [
-        node["Resources"] for node in ray.nodes() if node["Alive"]
-    ]
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     said: set[str] = set()
     for item in items:
         name, needs = item.cell.model.shown, item.needs
@@ -212,8 +206,6 @@ def say_what_does_not_fit(items: Sequence[Planned], say: Callable[[str], None]) 
         )
         if not fits and name not in said:
             said.add(name)
-            say(
-                f"{name}: no machine has {needs.gpus:g} GPUs, {needs.cpus:g} cores and"
-                f" {needs.memory_gb or 0:g} GB now; its cells wait for one"
-                " (`resources:` of the model says what it needs)"
-            )
+            wanted = f"{needs.gpus:g} GPUs, {needs.cpus:g} cores and {needs.memory_gb or 0:g} GB"
+            hint = "(`resources:` of the model says what it needs)"
+            say(f"{name}: no machine has {wanted} now; its cells wait for one {hint}")

@@ -22,7 +22,7 @@ from greaves.base.errors import StoreError
 from greaves.base.lock import cell_lock, lease
 from greaves.base.run_folder import RunFolder
 from greaves.base.store import write_json
-from greaves.recipe.reading import Cell
+from greaves.recipe.plan import Cell
 
 EVERY = 30.0
 """Seconds between two pushes of a cell at work, at least."""
@@ -116,8 +116,7 @@ def push_state(folder: str | Path, cell: Cell, name: str) -> None:
 
 
 def _inside(remote: Remote, cell: Cell) -> str:
-    """A cell's folder, relative to the run folder."""
-    place = RunFolder(remote.scratch).cell(cell.model.shown, cell.method.shown, cell.seed).path
+    place = RunFolder(remote.scratch).cell(*cell.names).path
     return place.relative_to(remote.scratch).as_posix()
 
 
@@ -188,10 +187,8 @@ class Remote:
             StoreError: it cannot be written.
         """
         # A checkpoint's mark that it is whole goes after all that it speaks for.
-        names = sorted(
-            (name for name in _files(folder) if not _hidden(name)),
-            key=lambda name: (name.endswith(("/whole", "state.json")), name),
-        )
+        names = sorted(name for name in _files(folder) if not _hidden(name))
+        names.sort(key=lambda name: name.endswith(("/whole", "state.json")))
         known = {name for name in self._pushed if name.startswith(f"{inside}/")}
         with self._told("cannot be written"):
             for name in names:
@@ -257,11 +254,8 @@ def fetch(url: str, folder: Path) -> None:
         StoreError: the URL cannot be read, or the folder holds something else.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _MARKS).is_file():
-        raise StoreError(
-            "the folder is not empty, and not an earlier copy of a run",
-            where=str(folder),
-            do="choose another with --to",
-        )
+        what = "the folder is not empty, and not an earlier copy of a run"
+        raise StoreError(what, where=str(folder), do="choose another with --to")
     remote = Remote(url, "read")
     remote.pull("", folder, _is_result)
     RunFolder.open(folder)
@@ -284,7 +278,6 @@ def _read_marks(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Names of all files in a folder, relative to it."""
     return {item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from greaves.base.records import VANILLA
 from greaves.data.task import Task
-from greaves.recipe.reading import Cell, Plan
+from greaves.recipe.plan import Cell, Plan
 from greaves.run.cluster.needs import Needs, needs_of
 
 FLOPS = 312e12 * 0.4
@@ -69,15 +69,12 @@ def planned(plan: Plan, cells: Sequence[Cell]) -> list[Planned]:
         if item.cell.base is not None:
             base = str(item.cell.base)
             waiting[base] = max(waiting.get(base, 0.0), item.seconds)
-    return sorted(
-        found,
-        key=lambda item: (
-            item.cell.method.method != VANILLA,
-            item.cell.base is not None,
-            -(item.seconds + waiting.get(str(item.cell), 0.0)),
-            item.number,
-        ),
-    )
+
+    def place(item: Planned) -> tuple[bool, bool, float, int]:
+        cell, seconds = item.cell, item.seconds + waiting.get(str(item.cell), 0.0)
+        return cell.method.method != VANILLA, cell.base is not None, -seconds, item.number
+
+    return sorted(found, key=place)
 
 
 def _planned(plan: Plan, cell: Cell, needs: Needs, sizes: Mapping[type[Task], int]) -> Planned:
@@ -99,10 +96,7 @@ def _training(plan: Plan, cell: Cell, parameters: float) -> float:
 
 
 def _answering(plan: Plan, task: type[Task], questions: int, parameters: float) -> float:
-    """Seconds: every question read once, and every token a pass over the weights by batch.
-
-    Every response is counted as long as `max_new_tokens` allows.
-    """
+    """Seconds: every question is read once, every token (`max_new_tokens`) a pass by batch."""
     benchmark = plan.benchmark(task)
     size = max(parameters, 1e6)
     reading = 2 * size * TOKENS_A_QUESTION * questions / FLOPS

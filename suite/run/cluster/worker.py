@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from greaves.base.progress import Steps
 from greaves.base.run_folder import RunFolder
 from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_facts
-from greaves.recipe.reading import Cell, Plan, find_recipe, read_plan
-from greaves.run.aligning import Aligning
+from greaves.recipe.packaged import find_recipe
+from greaves.recipe.plan import Cell, Plan
+from greaves.recipe.reading import read_plan
 from greaves.run.cell_run import STOPS, CellRun
 from greaves.run.cell_state import CellSteps, Failure, write_failure
 from greaves.run.cluster.job import Job, Outcome
 from greaves.run.cluster.remote import at_work, is_url
+from greaves.run.defences import Defences
 from greaves.run.loaded import Materials
 
 
@@ -50,23 +53,17 @@ def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
     """Align a cell in one of several processes; the first of them holds the cell."""
     folder = RunFolder(Path(job.folder))
     steps = CellSteps(Steps(plain=True))
-    aligning = Aligning(Materials(plan, folder.path / "features"), folder, steps)
-    if rank() != 0:
-        aligning.make(cell)
-    else:
-        place = folder.cell(cell.model.shown, cell.method.shown, cell.seed).path
-        with cell_lock(place), steps.of(place) as report:
-            report.stage("aligning")
-            aligning.make(cell)
+    place = folder.cell(*cell.names).path
+    with ExitStack() as held:
+        if rank() == 0:
+            held.enter_context(cell_lock(place))
+            held.enter_context(steps.of(place)).stage("aligning")
+        Defences(Materials(plan, folder.path / "features"), folder, steps).make(cell)
     return Outcome()
 
 
 def _plan(job: Job) -> tuple[Plan, Cell]:
-    """The plan as the driver has it.
-
-    Raises:
-        RecipeError: this machine has other packages, or another recipe, or none.
-    """
+    """The plan as the driver has it."""
     here = sameness()
     if other := [name for name in {**here, **job.same} if here.get(name) != job.same.get(name)]:
         name = other[0]
@@ -79,27 +76,21 @@ def _plan(job: Job) -> tuple[Plan, Cell]:
     try:
         plan = read_plan(find_recipe(job.recipe))
     except RecipeError as error:
-        raise RecipeError(
-            error.what,
-            where=f"{socket.gethostname()}: {error.where}",
-            do="recipe and data must lie where every machine sees them",
-        ) from None
+        where = f"{socket.gethostname()}: {error.where}"
+        do = "recipe and data must lie where every machine sees them"
+        raise RecipeError(error.what, where=where, do=do) from None
     if plan.hash != job.recipe_hash:
-        raise RecipeError(
-            f"{socket.gethostname()} has another version of it",
-            where=job.recipe,
-            do="recipe and data must be the same for all machines",
-        )
+        what = f"{socket.gethostname()} has another version of it"
+        do = "recipe and data must be the same for all machines"
+        raise RecipeError(what, where=job.recipe, do=do)
     return plan, plan.cells[job.cell]
 
 
 def _check_sees(job: Job) -> None:
     if not is_url(job.folder) and not (Path(job.folder) / "run.json").is_file():
-        raise StoreError(
-            f"{socket.gethostname()} does not see the run folder",
-            where=job.folder,
-            do="give --run-dir a folder that all machines share, or a URL",
-        )
+        what = f"{socket.gethostname()} does not see the run folder"
+        do = "give --run-dir a folder that all machines share, or a URL"
+        raise StoreError(what, where=job.folder, do=do)
 
 
 def _carried_out(job: Job, plan: Plan, cell: Cell) -> Outcome:
@@ -116,10 +107,9 @@ def _carried_out(job: Job, plan: Plan, cell: Cell) -> Outcome:
         works = {"cell": run.answer_and_judge, "judge": run.judge_by_model, "align": run.align}
         try:
             run.attempt(cell, works[job.what], failed, saved)
-        except GreavesError:
-            raise
         except Exception as error:
-            write_failure(run.place(cell).path, Failure.of(error))
+            if not isinstance(error, GreavesError):
+                write_failure(run.place(cell).path, Failure.of(error))
             raise
         finally:
             sys.stderr.flush()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greaves.align.training.buckets import length_buckets
+from greaves.align.training.fine_tuning import length_buckets
 
 
 @given(st.lists(st.integers(1, 500), max_size=120), st.integers(1, 17), st.integers(0, 9))

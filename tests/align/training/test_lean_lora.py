@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from greaves.align.training.lean_lora import keep_mask, lean_lora
+from greaves.align.training.lean import keep_mask, lean_lora
 
 
 def small(dropout: float = 0.0, **options: Any) -> Any:

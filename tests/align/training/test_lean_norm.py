@@ -8,7 +8,7 @@ from torch import nn
 from transformers.models.granite.modeling_granite import GraniteRMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from greaves.align.training.lean_norm import lean_norms
+from greaves.align.training.lean import lean_norms
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

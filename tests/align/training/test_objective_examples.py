@@ -22,12 +22,12 @@ from torch.nn import functional
 
 from greaves.align.method import METHODS, RunContext
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.cross_entropy import continuation, preference, token_losses
 from greaves.align.training.fine_tuning import fine_tune, lengths
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Example, Objective, Scored, step_weights
 from greaves.align.training.penalty import lora_factors, lora_layers
 from greaves.align.training.spec import TrainingSpec
+from greaves.align.training.supervised import continuation, preference, token_losses
 from greaves.align.training.trainer import Collator
 from greaves.base.conversation import Conversation
 from greaves.base.errors import TrainingError

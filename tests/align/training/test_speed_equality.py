@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from greaves.align.training.config import FineTuningConfig
-from greaves.align.training.lean_lora import lean_lora
+from greaves.align.training.lean import lean_lora
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Objective
 from greaves.align.training.penalty import gram_penalty, lora_factors, penalty

@@ -237,7 +237,7 @@ def test_vanillas_gap_is_the_unit_of_the_picture(drawn: Path) -> None:
 
 def test_layers_whose_direction_does_not_hold_are_grey_and_do_not_set_the_axis() -> None:
     """Layer 1 has a tenth of its gap left on held-out questions, layer 2 nearly all of it."""
-    from greaves.leaderboards.figures.figure_refusal_direction import noisy_layers
+    from greaves.leaderboards.figures.charts import noisy_layers
 
     apart = [
         {"method": "vanilla", "mode": "audio-text", "gap": [0.1, 9.0]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from greaves.leaderboards.figures.planes import principal_components, t_sne
+from greaves.leaderboards.figures.representations import principal_components, t_sne
 
 
 def test_states_share_their_components() -> None:

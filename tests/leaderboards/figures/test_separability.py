@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
 from greaves.leaderboards.figures.inside_run import stem_of
-from greaves.leaderboards.figures.separability import separability
+from greaves.leaderboards.figures.representations import separability
 
 DIMENSIONS = 12
 

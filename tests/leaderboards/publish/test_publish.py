@@ -21,7 +21,7 @@ from greaves.base.errors import GreavesError
 from greaves.leaderboards.commands.publish import publish
 from greaves.leaderboards.commands.submission import submit
 from greaves.leaderboards.publish import hub, reproduce
-from greaves.leaderboards.publish.index_html import Published, index_page
+from greaves.leaderboards.publish.site import Published, index_page
 from greaves.leaderboards.submission.contents import read_submission
 from greaves.recipe.reading import read_plan
 

@@ -81,7 +81,7 @@ def test_a_mistake_that_every_cell_would_meet_stops_the_run_at_once(
 
 
 def test_running_out_of_memory_is_said_in_a_line() -> None:
-    assert Failure.of(MemoryError()).line.startswith("out of memory; lower batch_size")
+    assert str(Failure.of(MemoryError()).error).startswith("out of memory; lower batch_size")
 
 
 def run_quietly(recipe: Path, folder: Path) -> None:

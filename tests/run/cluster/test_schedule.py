@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from greaves.recipe.reading import ModelSpec, read_plan
+from greaves.recipe.reading import read_plan
+from greaves.recipe.schema import ModelSpec
 from greaves.run.cluster.needs import Needs, needs_of
 from greaves.run.cluster.schedule import planned
 

@@ -1,8 +1,8 @@
-"""What the vanilla model itself says to alignment questions, as token ids.
+"""Supervised fine-tuning (SFT): cross-entropy on response tokens, and where responses come from.
 
-Supervised baselines learn from it: for benign questions they are to leave the model as it was.
-It is asked once and kept in the method's folder, so a killed run does not ask again, and where
-several processes train together only the first one asks.
+A set may bring them. For benign questions the baselines learn what the vanilla model itself says,
+to leave it as it was: it is asked once and kept in the method's folder, so a killed run does not
+ask again, and where several processes train together only the first one asks.
 """
 
 from __future__ import annotations
@@ -12,15 +12,75 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from greaves.align.method import RunContext
-from greaves.align.training.cross_entropy import response_ids
+from greaves.align.training.objective import Example, Objective, Scored
 from greaves.align.training.processes import computed_once
 from greaves.align.training.prompts import TASK_PROMPT
 from greaves.base.conversation import Conversation, Sampling
+from greaves.base.errors import DataError
 from greaves.base.seeds import sample_seed
 from greaves.data.alignment.sets import AlignmentItem
 from greaves.models.contract import LALM, Generated
+from greaves.models.transformers_lalm import opened
+
+
+def token_losses(scored: Scored) -> Tensor:
+    """-log p(token) of the target token at every scored position: [positions] in nats, float32."""
+    logits = scored.head(scored.states).float()
+    return functional.cross_entropy(logits, scored.targets, reduction="none")
+
+
+CROSS_ENTROPY = Objective(token_losses, "mean")
+"""A step's loss is the mean over all its scored tokens, so a long response weighs more than a short
+one. That is how HF Trainer trains language models; what the RRS authors did is unknown."""
+
+
+def continuation(
+    conversation: Conversation, learnt: Sequence[int], said: Sequence[int] = ()
+) -> Example:
+    """An example that carries loss on the tokens `learnt`, and on nothing before them.
+
+    Args:
+        conversation: the prompt: no loss.
+        learnt: token ids, at least one; each is predicted from all tokens before it.
+        said: token ids between prompt and `learnt`: part of the input, no loss.
+    """
+    return Example(conversation, torch.tensor(learnt), reply=(*said, *learnt[:-1]))
+
+
+def preference(
+    conversation: Conversation, preferred: Sequence[int], rejected: Sequence[int]
+) -> Example:
+    """A pair of replies to one conversation, as token ids, for losses such as DPO's."""
+    pair = continuation(conversation, preferred), continuation(conversation, rejected)
+    return replace(pair[0], rejected=pair[1])
+
+
+def response_of(item: AlignmentItem, method: str) -> str:
+    """The response that a question is to be answered by.
+
+    Raises:
+        DataError: the set gives none.
+    """
+    if not item.response:
+        raise DataError(
+            f"question {item.id!r} has no `response` to learn",
+            do=f"give {method} a Basic set, in which every question has one",
+        )
+    return item.response
+
+
+def response_ids(model: LALM, text: str) -> tuple[int, ...]:
+    """Token ids of a whole response, the end of the assistant's turn included.
+
+    Raises:
+        ModelError: the model is a black box.
+    """
+    own = opened(model, "cannot be fine-tuned: its tokens are not at hand")
+    return tuple(own.response_ids(text))
+
 
 Ids = tuple[int, ...]
 
