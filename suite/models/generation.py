@@ -24,9 +24,8 @@ from transformers import (
 )
 
 from greaves.base.conversation import Conversation, Sampling
-from greaves.models.batches import Batch
 from greaves.models.contract import Generated
-from greaves.models.last_position import LayerChanges
+from greaves.models.decoder import Batch, LayerChanges
 from greaves.models.spoken_prompts import SpokenPrompts
 
 
