@@ -301,21 +301,18 @@ class Labelling:
 
 def _loaded(folder: Path, kind: Any, device: str | None, dtype: str) -> tuple[Any, Any]:
     """Network, in evaluation mode, and tokenizer of a checkpoint."""
-    import torch
     from transformers import AutoTokenizer
 
     from greaves.models.loading import (
-        available,
         check_files,
-        floating,
+        computing,
         one_line,
         pretrained,
         pretrained_network,
     )
 
     check_files(folder)
-    number = floating(dtype)
-    place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place, number = computing(device, dtype)
     with one_line("not the checkpoint of a classifier", folder):
         network = pretrained_network(kind, folder, number)
         tokenizer = pretrained(AutoTokenizer, folder)

@@ -192,16 +192,16 @@ def test_a_dtype_or_device_that_cannot_be_used_is_named(options: dict[str, str],
 
 def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
     from greaves.models.families.pocket_lalm import WEIGHTS
-    from greaves.models.families.qwen2_audio import qwen2_audio
+    from greaves.models.families.qwen2_audio import Qwen2Audio
 
     folder = tmp_path / "model"
     shutil.copytree(WEIGHTS, folder)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"no safetensors weights; .*never read"):
-        qwen2_audio(str(folder), device="cpu")
+        Qwen2Audio.from_checkpoint(folder, device="cpu")
     (folder / "model.safetensors").write_bytes(b"half")
     with pytest.raises(ModelError, match="not a Qwen2-Audio checkpoint"):
-        qwen2_audio(str(folder), device="cpu")
+        Qwen2Audio.from_checkpoint(folder, device="cpu")
 
 
 # -- data ----------------------------------------------------------------------------------------

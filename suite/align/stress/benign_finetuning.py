@@ -19,8 +19,7 @@ from pydantic import Field
 from greaves.align.defence import Defence
 from greaves.align.method import DataKind, RunContext
 from greaves.align.part import Part
-from greaves.align.parts.lora import LoRAAdapter
-from greaves.align.parts.merged_lora import MergedLoRA
+from greaves.align.parts.lora import LoRAAdapter, MergedLoRA
 from greaves.align.proximity.config import SelectionConfig, filters_of
 from greaves.align.proximity.selection import encoders_of, select
 from greaves.align.stress.contract import Stress
