@@ -80,11 +80,8 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
     tables = {table.name: table for table in (*rrs_tables(), aiah_table())}
     for name in names:
         if name not in tables:
-            raise GreavesError(
-                f"there is no published table {name!r}",
-                where="--table",
-                do=f"tables: {', '.join(tables)}",
-            )
+            what = f"there is no published table {name!r}"
+            raise GreavesError(what, where="--table", do=f"tables: {', '.join(tables)}")
     found = _ours(rows)
     return [_joined(tables[name], found, list(kept)) for name in names or tables]
 
@@ -196,11 +193,8 @@ def _ours(rows: Sequence[Row]) -> _Ours:
             column = Column(row.metric, row.mode if by_mode else None)
             taken = found.setdefault((row.model, row.method), {}).setdefault(column, row)
             if taken.judge != row.judge:
-                raise GreavesError(
-                    f"two judges in one column ({taken.judge}, {row.judge})",
-                    where="--published",
-                    do="choose one with --judge",
-                )
+                what = f"two judges in one column ({taken.judge}, {row.judge})"
+                raise GreavesError(what, where="--published", do="choose one with --judge")
     return found
 
 
