@@ -24,7 +24,7 @@ from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.records import Mode, Question
 from greaves.leaderboards.figures.inside_run import InsideRun, chosen, same_words, stem_of
-from greaves.leaderboards.figures.states import Matrix, aligned, hidden_states
+from greaves.leaderboards.figures.states import Matrix, State, aligned, hidden_states
 from greaves.leaderboards.read.slices import VANILLA
 from greaves.models.contract import LALM
 
