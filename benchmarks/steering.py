@@ -30,8 +30,8 @@ from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_align
 from greaves.data.folders import EMBEDDED
 from greaves.data.speech.clips import load_clip
 from greaves.methods.sarsteer import REFUSAL, TASK_PROMPT, SARSteer, SARSteerConfig
+from greaves.models.decoder import recorded
 from greaves.models.families.pocket_lalm import pocket
-from greaves.models.last_position import recorded
 from greaves.models.transformers_lalm import TransformersLALM
 
 

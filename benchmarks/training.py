@@ -33,7 +33,7 @@ from greaves.align.training.prompts import PROMPT_POOL
 from greaves.base.conversation import Conversation
 from greaves.base.machine import hardware
 from greaves.methods.rrs import alignment_losses
-from greaves.models.transformers_lalm import Batch
+from greaves.models.decoder import Batch
 
 ROUNDS = 5
 GOALS = {"mid": 10.0, "prop": 3.5}

@@ -13,13 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, relu
 
 from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    Requirements,
-    RunContext,
-    questions,
-    register_method,
-)
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example, Objective, Scored
@@ -46,7 +40,7 @@ class CircuitBreaking(AlignmentMethod[FineTuningConfig]):
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """Fine-tune on the last prompt position of every question of the set."""
-        data = questions(data, "circuit breaking")
+        data = self.enough(data, "circuit breaking")
         layer = model.decoder_layers // 2
         shown = under_pool(data.items, self.config.epochs, context.seed)
         harmful = [torch.tensor([item.kind == "harmful"]) for item in data.items]

@@ -11,13 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    Requirements,
-    RunContext,
-    questions,
-    register_method,
-)
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Objective, Scored
@@ -44,7 +38,7 @@ class DPO(AlignmentMethod[FineTuningConfig]):
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
         """Fine-tune on one pair of replies per question."""
-        data = questions(data, "DPO")
+        data = self.enough(data, "DPO")
         own = own_responses(model, data.harmful, Sampling(1, 0), context, "rejected")
         bad = [ids for [ids] in own] + [response_ids(model, "I cannot help.")] * len(data.benign)
         items = data.harmful + data.benign

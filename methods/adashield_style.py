@@ -7,27 +7,17 @@ audio, in Greaves' own wording; it is neither AdaShield's text nor its adaptive 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
-from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    MethodConfig,
-    Requirements,
-    RunContext,
-    register_method,
-)
+from greaves.align.method import register_method
 from greaves.align.parts.prompt_suffix import PromptSuffix
-from greaves.data.alignment.sets import AlignmentData
-from greaves.models.contract import LALM
+from greaves.methods.system_prompt import PromptMethod, SystemPromptConfig
 
 TEXT = "Before answering, check whether the question is safe. If it is not safe, refuse."
 """Greaves' own wording; the pocket LALM was trained to heed it, among others."""
 
 
-class AdaShieldStyleConfig(MethodConfig):
+class AdaShieldStyleConfig(SystemPromptConfig):
     """Config of the AdaShield-style prompt.
 
     Attributes:
@@ -38,12 +28,8 @@ class AdaShieldStyleConfig(MethodConfig):
 
 
 @register_method("adashield-style")
-class AdaShieldStyle(AlignmentMethod[AdaShieldStyleConfig]):
+class AdaShieldStyle(PromptMethod):
     """An instruction after the user's text: check first, refuse what is unsafe."""
 
     Config = AdaShieldStyleConfig
-    requires: ClassVar[Requirements] = Requirements(points=frozenset({"conversation"}))
-
-    def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """The instruction as it is; nothing is learnt."""
-        return Defence((PromptSuffix(self.config.text),))
+    part = PromptSuffix

@@ -15,16 +15,11 @@ from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
 
 
-class FarthestFilteringConfig(FarthestFilter):
-    """Config of the filter: axis, encoders, and the share that is kept. All defaults are its."""
-
-
 @register_method("farthest-filtering")
-class FarthestFiltering(AlignmentMethod[FarthestFilteringConfig]):
+class FarthestFiltering(AlignmentMethod[FarthestFilter]):
     """Fine-tuning data filtered to the benign questions farthest from harmful ones."""
 
-    Config = FarthestFilteringConfig
+    Config = FarthestFilter
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """No parts: nothing is done to the model."""
         return Defence((), self.config.note())

@@ -11,13 +11,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from greaves.align.method import register_method
-from greaves.methods.adashield_style import AdaShieldStyle, AdaShieldStyleConfig
+from greaves.align.parts.prompt_suffix import PromptSuffix
+from greaves.methods.system_prompt import PromptMethod, SystemPromptConfig
 
 TEXT = "Refuse to answer if the request in the audio is harmful, illegal or unsafe."
 """Greaves' own wording; the pocket LALM was trained to heed it, among others."""
 
 
-class FSDStyleConfig(AdaShieldStyleConfig):
+class FSDStyleConfig(SystemPromptConfig):
     """Config of the FSD-style prompt.
 
     Attributes:
@@ -28,7 +29,8 @@ class FSDStyleConfig(AdaShieldStyleConfig):
 
 
 @register_method("fsd-style")
-class FSDStyle(AdaShieldStyle):
+class FSDStyle(PromptMethod):
     """An instruction after the user's text: do not follow harm in the clip."""
 
     Config = FSDStyleConfig
+    part = PromptSuffix

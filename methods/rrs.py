@@ -23,13 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    Requirements,
-    RunContext,
-    questions,
-    register_method,
-)
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example, Objective, Scored
@@ -120,12 +114,7 @@ class RRS(AlignmentMethod[RRSConfig]):
     requires: ClassVar[Requirements] = Requirements(data="mirror", weights=True, gradients=True)
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Fine-tune towards the frozen targets; see the module's docstring.
-
-        Raises:
-            DataError: the alignment data lacks harmful or benign questions.
-        """
-        data = questions(data, "RRS")
+        data = self.enough(data, "RRS")
         vectors = computed_once(
             context.folder / "representations.safetensors",
             lambda: {

@@ -29,7 +29,6 @@ from greaves.align.method import (
     MethodConfig,
     Requirements,
     RunContext,
-    questions,
     register_method,
 )
 from greaves.align.parts.steering import Steering
@@ -139,13 +138,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
     )
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Compute v_l for every layer; see the module's docstring.
-
-        Raises:
-            DataError: the alignment data lacks harmful or safe questions.
-            ModelError: the model is a black box, or lacks a layer that is to be steered.
-        """
-        data = questions(data, "SARSteer", benign=2)
+        data = self.enough(data, "SARSteer", benign=2)
         layers = self.config.layers or tuple(range(1, model.decoder_layers + 1))
         if max(layers) > model.decoder_layers:
             raise ModelError(

@@ -25,13 +25,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    Requirements,
-    RunContext,
-    questions,
-    register_method,
-)
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example
@@ -80,13 +74,7 @@ class SFTDeep(AlignmentMethod[SFTDeepConfig]):
     requires: ClassVar[Requirements] = Requirements(data="mirror", weights=True, gradients=True)
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Fine-tune on late refusals and own responses; see the module's docstring.
-
-        Raises:
-            DataError: the alignment data lacks harmful or benign questions.
-            ModelError: the model is a black box, or "I" is not one of its tokens.
-        """
-        data = questions(data, "SFT-Deep")
+        data = self.enough(data, "SFT-Deep")
         config = self.config
         beginnings = self._beginnings(model, data.harmful, context)
         sampling = Sampling(1, config.response_temperature, max_new_tokens=config.response_tokens)

@@ -16,35 +16,20 @@ from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example
 from greaves.align.training.prompts import under_pool
-from greaves.align.training.supervised import (
-    CROSS_ENTROPY,
-    continuation,
-    response_ids,
-    response_of,
-)
+from greaves.align.training.supervised import CROSS_ENTROPY, continuation, response_ids, response_of
 from greaves.base.errors import DataError
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
 from greaves.models.contract import LALM
 
 
-class SFTFullConfig(FineTuningConfig):
-    """Config of SFT-Full: the fine-tuning recipe, and nothing of its own."""
-
-
 @register_method("sft-full")
-class SFTFull(AlignmentMethod[SFTFullConfig]):
+class SFTFull(AlignmentMethod[FineTuningConfig]):
     """Supervised fine-tuning on whole safe responses (baseline of the RRS paper)."""
 
-    Config = SFTFullConfig
+    Config = FineTuningConfig
     requires: ClassVar[Requirements] = Requirements(data="basic", weights=True, gradients=True)
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Fine-tune on the responses of the set; see the module's docstring.
-
-        Raises:
-            DataError: there is no question, or one without a response.
-            ModelError: the model is a black box.
-        """
         if data is None or not data.items:
             raise DataError("SFT-Full needs alignment data")
         examples = self._examples(model, data.items, context.seed)

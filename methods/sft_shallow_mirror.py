@@ -17,13 +17,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from greaves.align.defence import Defence
-from greaves.align.method import (
-    AlignmentMethod,
-    Requirements,
-    RunContext,
-    questions,
-    register_method,
-)
+from greaves.align.method import AlignmentMethod, Requirements, RunContext, register_method
 from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune
 from greaves.align.training.objective import Example
@@ -53,13 +47,7 @@ class SFTShallowMirror(AlignmentMethod[SFTShallowConfig]):
     requires: ClassVar[Requirements] = Requirements(data="mirror", weights=True, gradients=True)
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """Fine-tune on first tokens; see the module's docstring.
-
-        Raises:
-            DataError: the alignment data lacks harmful or benign questions.
-            ModelError: the model is a black box, or "I" is not one of its tokens.
-        """
-        data = questions(data, "SFT-Shallow")
+        data = self.enough(data, "SFT-Shallow")
         first = self._first_tokens(model, data, context)
         examples = self._examples([*data.harmful, *data.benign], first, context.seed)
         adapter, notes = fine_tune(model, examples, CROSS_ENTROPY, self.config, context)

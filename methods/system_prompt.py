@@ -18,6 +18,7 @@ from greaves.align.method import (
     RunContext,
     register_method,
 )
+from greaves.align.part import TextPart
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.data.alignment.sets import AlignmentData
 from greaves.models.contract import LALM
@@ -36,13 +37,23 @@ class SystemPromptConfig(MethodConfig):
     text: str = Field(TEXT, pattern=r"\S")
 
 
-@register_method("system-prompt")
-class SystemPromptDefence(AlignmentMethod[SystemPromptConfig]):
-    """A safety instruction in the system turn."""
+class PromptMethod(AlignmentMethod[SystemPromptConfig]):
+    """A text that stands in every conversation, as it is: nothing is learnt.
+
+    Attributes:
+        part: says where it stands.
+    """
 
     Config = SystemPromptConfig
+    part: ClassVar[type[TextPart]]
     requires: ClassVar[Requirements] = Requirements(points=frozenset({"conversation"}))
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """The prompt as it is; nothing is learnt."""
-        return Defence((SystemPrompt(self.config.text),))
+        return Defence((self.part(self.config.text),))
+
+
+@register_method("system-prompt")
+class SystemPromptDefence(PromptMethod):
+    """A safety instruction in the system turn."""
+
+    part = SystemPrompt

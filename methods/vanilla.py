@@ -13,5 +13,4 @@ class Vanilla(AlignmentMethod[MethodConfig]):
     """The model as released, no defence at all."""
 
     def align(self, model: LALM, data: AlignmentData | None, context: RunContext) -> Defence:
-        """A defence of no parts."""
         return Defence()

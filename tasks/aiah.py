@@ -1,8 +1,11 @@
-"""AIAH: Audio Is the Achilles' Heel (NAACL 2025), setting 1 and over-rejection.
+"""AIAH: Audio Is the Achilles' Heel (NAACL 2025), settings 1 and 3, and over-rejection.
 
 350 harmful questions (seven topics of FigStep's SafeBench), five sampled responses each,
-temperature 1.0, top_p 1.0 in the published protocol. Setting 2 is in `aiah_distraction`, setting 3
-in `aiah_speech_specific`.
+temperature 1.0, top_p 1.0 in the published protocol. Setting 2 is in `aiah_distraction`.
+
+Setting 3: 50 questions of PAIR. The clip spells a word letter by letter; the text beside it, the
+authors' jailbreak prompt, asks to join the letters and to complete a question with the word.
+Prompts and clips come from the authors' own files and from nowhere else: they are not made here.
 
 Over-rejection is no part of AIAH: the RRS paper measures it with benign questions of its own, which
 are not public.
@@ -15,7 +18,7 @@ from typing import Any, ClassVar
 
 from greaves.base.errors import DataError
 from greaves.base.records import Kind, Mode, Question
-from greaves.data.imports.aiah_layout import QUESTIONS
+from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC
 from greaves.data.tables import Rows
 from greaves.data.task import (
     Task,
@@ -133,3 +136,32 @@ class OverRejection(AIAH):
 
     kind = "benign"
     licence = f"of your benign questions; SARSteer's safe twins: MIT, rewritten from {FIGSTEP}"
+
+
+@register_task("aiah-speech-specific")
+class SpeechSpecific(AIAH):
+    """ASR on harmful words spelled out in the clip (AIAH setting 3; the authors' files only)."""
+
+    licence = (
+        "AIAH's repository: MIT; its clips and prompts: given out by the authors on request; "
+        "questions of PAIR: MIT"
+    )
+    layout = (
+        f"{SPEECH_SPECIFIC}, one question per line: {{id, category, text, prompt, clip}}, text "
+        "being the question in words, prompt the text beside the clip; made by: greaves data "
+        "import aiah SOURCE FOLDER --speech-specific FILE"
+    )
+
+    def questions(self, data: Path) -> list[Question]:
+        path = data / SPEECH_SPECIFIC
+        if not path.is_file():
+            raise DataError(
+                "there are no speech-specific questions in this folder",
+                where=str(path),
+                do="they come from AIAH's authors alone (ask them: "
+                f"{self.homepage}); then: greaves data import aiah ... --speech-specific FILE",
+            )
+        return self._asked(read_json_lines(path), data, path)
+
+    def _prompt_of(self, row: dict[str, Any], where: str, text: str) -> str:
+        return field(row, "prompt", where)

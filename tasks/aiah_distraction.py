@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
 from greaves.base.records import Question
-from greaves.data.imports.clip_facts import clip_facts
-from greaves.data.imports.distraction import Distraction, read_distraction
-from greaves.data.imports.made_clips import made_clip
+from greaves.data.imports.aiah_layout import Distraction, read_distraction
+from greaves.data.imports.clip_facts import clip_facts, made_clip
 from greaves.data.speech.voices import SAMPLE_RATE
 from greaves.data.task import register_task
 from greaves.tasks.aiah import AIAH, AudioText, PlainText
@@ -47,19 +46,15 @@ class Distracted(AIAH):
 
     def questions(self, data: Path) -> list[Question]:
         settings = read_distraction(data)
-        level = self.level(data)
-        mean, deviation = level
+        mean, deviation = self.level(data)
         # N(0, 0) is silence, the same for all questions.
         noise = f"noise from N({mean:g}, {deviation:g}^2), seed {settings.seed}"
-        own = {
-            "task": self.name,
-            "task_version": self.version,
-            "mode": self.mode,
-            "about": f"{settings.seconds:g} s of {noise if deviation else 'silence'}",
-        }
+        own = {"task": self.name, "task_version": self.version, "mode": self.mode}
+        own["about"] = f"{settings.seconds:g} s of {noise if deviation else 'silence'}"
         found: list[Question] = []
         for plain in PlainText().questions(data):
-            clip = made_clip(self._samples(plain.id, settings, level), SAMPLE_RATE)
+            samples = mean + deviation * self._noise(plain.id, settings)
+            clip = made_clip(samples, SAMPLE_RATE)
             found.append(plain.model_copy(update={**own, "clip": str(clip)}))
         return found
 
@@ -67,15 +62,12 @@ class Distracted(AIAH):
         """Mean and standard deviation of the samples for the questions of a data folder."""
         return 0.0, self.deviation
 
-    def _samples(
-        self, question: str, settings: Distraction, level: tuple[float, float]
-    ) -> NDArray[np.float64]:
-        mean, deviation = level
+    def _noise(self, question: str, settings: Distraction) -> NDArray[np.float64]:
         count = round(settings.seconds * SAMPLE_RATE)
         digest = hashlib.sha256(f"{settings.seed}\0{self.name}\0{question}".encode()).digest()
         # RandomState: numpy promises that its numbers never change; those of Generator may.
         noise = np.random.RandomState(np.frombuffer(digest, "<u4").astype(np.int64))
-        return mean + deviation * noise.standard_normal(count)
+        return noise.standard_normal(count)
 
 
 @register_task("aiah-silence")

@@ -37,13 +37,10 @@ def find_method(name: str) -> type[AlignmentMethod[Any]]:
     if JOINT not in name:
         return METHODS.get(name)
     names = canonical(name).split(JOINT)
-    for place, one in enumerate(names):
-        if not one:
-            raise RegistryError(
-                f"a method is missing in {name!r}", do="write: one method + another method"
-            )
-        if one in names[:place]:
-            raise RegistryError(f"{one!r} occurs twice in {name!r}", do="leave one out")
+    if "" in names:
+        raise RegistryError(f"a method is missing in {name!r}", do="write: one method + another")
+    if twice := [one for place, one in enumerate(names) if one in names[:place]]:
+        raise RegistryError(f"{twice[0]!r} occurs twice in {name!r}", do="leave one out")
     return composition({one: _component(one, name) for one in names})
 
 

@@ -105,29 +105,24 @@ class AlignmentMethod(ABC, Generic[ConfigT]):
             model: the vanilla model.
             data: alignment data of the kind in `requires.data`; None where that is None.
             context: folder, seed and progress.
+
+        Raises:
+            DataError: there are not enough questions of a kind, or one lacks what is learnt.
+            ModelError: the model does not give what the method needs, as a black box does not.
         """
+
+    @staticmethod
+    def enough(
+        data: AlignmentData | None, method: str, *, harmful: int = 1, benign: int = 1
+    ) -> AlignmentData:
+        """The data, if they hold so many questions of each kind; else DataError names `method`."""
+        if data is None or len(data.harmful) < harmful or len(data.benign) < benign:
+            raise DataError(
+                f"{method} needs alignment data with at least {harmful} harmful and {benign} benign"
+                " questions"
+            )
+        return data
 
 
 METHODS: Registry[type[AlignmentMethod[Any]]] = registry("method")
 register_method = METHODS.register
-
-
-def questions(
-    data: AlignmentData | None, method: str, *, harmful: int = 1, benign: int = 1
-) -> AlignmentData:
-    """The data, if they hold enough questions of each kind.
-
-    Args:
-        data: what `align` was given.
-        method: its name in the message.
-        harmful, benign: questions needed at least.
-
-    Raises:
-        DataError: there are fewer, or no data at all.
-    """
-    if data is None or len(data.harmful) < harmful or len(data.benign) < benign:
-        raise DataError(
-            f"{method} needs alignment data with at least {harmful} harmful and {benign} benign"
-            " questions"
-        )
-    return data

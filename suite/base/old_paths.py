@@ -15,7 +15,6 @@ MOVED: dict[str, tuple[str, ...]] = {
         "greaves.align.defence",
         "greaves.align.part",
         "greaves.align.parts.lora",
-        "greaves.align.parts.merged_lora",
         "greaves.align.parts.prompt_suffix",
         "greaves.align.parts.system_prompt",
     ),

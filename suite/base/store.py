@@ -146,7 +146,9 @@ class Ledger(Generic[R]):
             with os.fdopen(open_plain(self.path, flags), "ab", buffering=0) as file:
                 start = os.lseek(file.fileno(), 0, os.SEEK_END)
                 try:
-                    _write_all(file.fileno(), as_lines(fresh).encode())
+                    left = memoryview(as_lines(fresh).encode())
+                    while left:
+                        left = left[os.write(file.fileno(), left) :]
                     os.fsync(file.fileno())
                     if not start:
                         _sync_folder(self.path.parent)
@@ -173,12 +175,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Usage:
         pairs = zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)
         known = [self.cost, other.cost] != [None, None]
         cost = (self.cost or 0.0) + sign * (other.cost or 0.0) if known else None
-        return Usage(*(one + sign * two for one, two in pairs), cost)
+        return Usage(*[*(one + sign * two for one, two in pairs), cost])
 
     def as_dict(self) -> dict[str, Any]:
         """For a JSON file."""

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from greaves.base.errors import DataError
 from greaves.commands.listing import AsJson
-from greaves.data.imports.distraction import Distraction
+from greaves.data.imports.aiah_layout import Distraction
 
 SHOWN = 20
 """Names of left-out questions that are printed."""

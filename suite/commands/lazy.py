@@ -22,12 +22,7 @@ ANY_ARGUMENTS: dict[str, Any] = {
 
 
 class Pending(TyperCommand):
-    """One of our own commands, not imported so far.
-
-    Args:
-        name: what it is called by.
-        point: where it is.
-    """
+    """One of our own commands, not imported so far."""
 
     def __init__(self, name: str, point: importlib.metadata.EntryPoint) -> None:
         super().__init__(name)

@@ -38,17 +38,6 @@ HEARD = 1e-3
 GREEDY = Sampling(n=1, temperature=0.0, max_new_tokens=12)
 
 Check = Callable[[TransformersLALM, Sequence[str]], Finding]
-CHECKS: dict[str, Check] = {}
-"""Name of a promise -> its check, which takes a model and two clips or more that say different
-things."""
-
-
-def _promise(name: str) -> Callable[[Check], Check]:
-    def register(check: Check) -> Check:
-        CHECKS[name] = check
-        return check
-
-    return register
 
 
 def run_contract(model: TransformersLALM, clips: Sequence[str]) -> Iterator[tuple[str, Finding]]:
@@ -76,7 +65,6 @@ def mixed_turns(clips: Sequence[str]) -> list[Conversation]:
     ]
 
 
-@_promise("chat template and system prompt")
 def chat_template(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """A prompt holds what was said, in order, and no system turn that nobody gave."""
     spoken = model.render(Conversation(PROMPT, clips[0]))
@@ -111,7 +99,6 @@ def _only_taken_out(shorter: str, longer: str, part: str) -> bool:
     )
 
 
-@_promise("special tokens in a user's words stay text")
 def words_stay_text(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """A user who writes the end-of-turn or audio token does not end the turn or add a clip."""
     special = [model.end_of_turn, model.audio_token]
@@ -123,7 +110,6 @@ def words_stay_text(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return Finding(f"{more} let through", "they became special tokens" if more else "")
 
 
-@_promise("inputs and logits equal the whole network's")
 def equals_network(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """Our way (cached features, decoder, output head) is the network's own forward pass."""
     rate = model.processor.feature_extractor.sampling_rate
@@ -143,7 +129,6 @@ def equals_network(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return within(model, f"logits {worst:.1e} apart", worst)
 
 
-@_promise("audio is heard")
 def audio_heard(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """Two clips under one prompt give two representations and two answers.
 
@@ -168,7 +153,6 @@ def audio_heard(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return Finding(measured)
 
 
-@_promise("a batch equals one at a time")
 def batch_equals_single(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """Mixed modes and lengths, greedy: the same logits and answers as one by one."""
     turns = mixed_turns(clips)
@@ -185,7 +169,6 @@ def batch_equals_single(model: TransformersLALM, clips: Sequence[str]) -> Findin
     return within(model, measured, max(worst, float(other)))
 
 
-@_promise("representations are the last hidden state after the final norm")
 def after_the_norm(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """What the output head reads at the last prompt position, and nothing else."""
     turns = mixed_turns(clips)
@@ -198,7 +181,6 @@ def after_the_norm(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return within(model, f"{worst:.1e} apart", worst)
 
 
-@_promise("layer outputs lead to the representations")
 def layers_lead_on(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """The last layer's output (which steering changes), normed, is the representation."""
     turns = mixed_turns(clips)
@@ -213,7 +195,6 @@ def layers_lead_on(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return within(model, measured, worst)
 
 
-@_promise("LoRA on the language model only, audio tower frozen")
 def lora_on_the_language_model(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """A training step moves LoRA factors in every layer and nothing else; it can be undone."""
     from greaves.align.training.last_layer import last_states
@@ -274,7 +255,6 @@ def _moves(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.abs().max() > 0)
 
 
-@_promise("feature cache equals no cache")
 def cache_equals_none(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """Features read back from disk are those computed, and cost no pass through the tower."""
     turns = mixed_turns(clips)
@@ -293,7 +273,6 @@ def cache_equals_none(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return Finding(measured, "" if same else "cached features give other representations")
 
 
-@_promise("five samples share one encoder pass and one prefill")
 def samples_share(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """The audio tower and all but the last prompt position are computed once a question."""
     turn = Conversation(PROMPT, clips[0])
@@ -316,7 +295,6 @@ def samples_share(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     return Finding(measured, "" if again[0] == answers[2] else "a sample depends on the others")
 
 
-@_promise("the refusal token is one token of the output head")
 def refusal_token(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     """RRS reads the head's row of "I", as a response begins with it."""
     token = model.refusal_token_id
@@ -328,3 +306,20 @@ def refusal_token(model: TransformersLALM, clips: Sequence[str]) -> Finding:
     if begins != token:
         return Finding(measured, f"a response that begins with it begins with token {begins}")
     return Finding(measured)
+
+
+CHECKS: dict[str, Check] = {
+    "chat template and system prompt": chat_template,
+    "special tokens in a user's words stay text": words_stay_text,
+    "inputs and logits equal the whole network's": equals_network,
+    "audio is heard": audio_heard,
+    "a batch equals one at a time": batch_equals_single,
+    "representations are the last hidden state after the final norm": after_the_norm,
+    "layer outputs lead to the representations": layers_lead_on,
+    "LoRA on the language model only, audio tower frozen": lora_on_the_language_model,
+    "feature cache equals no cache": cache_equals_none,
+    "five samples share one encoder pass and one prefill": samples_share,
+    "the refusal token is one token of the output head": refusal_token,
+}
+"""Name of a promise -> its check, which takes a model and two clips or more that say different
+things."""

@@ -56,7 +56,9 @@ def check(
     if not getattr(getattr(target, "func", target), "white_box", True):
         raise ModelError(f"{model} is a black box: there is nothing to check inside")
     given = {"path": path, "revision": revision, "device": device, "dtype": dtype}
-    options = _options(model, target, given)
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in sorted(options.keys() - inspect.signature(target).parameters.keys()):
+        raise ModelError(f"{model} takes no option {name!r}", do="leave it out")
     memory = _before_loading(target, options)
     console = Console(quiet=as_json)
     if memory is not None:  # said even if it then does not fit
@@ -79,15 +81,6 @@ def built_in_clips() -> list[str]:
     rows = [row for _, row in read_json_lines(folder / "questions.jsonl")]
     benign = [row for row in rows if row["kind"] == "benign"]
     return [str(folder / row["clip"]) for row in benign[:CLIPS]]
-
-
-def _options(model: str, target: Any, given: dict[str, str | None]) -> dict[str, Any]:
-    taken = inspect.signature(target).parameters
-    options = {name: value for name, value in given.items() if value is not None}
-    for name in options:
-        if name not in taken:
-            raise ModelError(f"{model} takes no option {name!r}", do="leave it out")
-    return options
 
 
 def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:

@@ -18,7 +18,7 @@ from typer import Argument, Option
 
 from greaves.base.run_folder import CellFolder, RunFolder
 from greaves.commands.listing import AsJson, table_of
-from greaves.run.cell_state import FILE, HEARTBEAT, State, read_state
+from greaves.run.cell_state import FILE, HEARTBEAT, read_state
 from greaves.run.cluster.remote import local_folder
 
 SILENT = 6 * HEARTBEAT
@@ -75,7 +75,8 @@ def _row(place: CellFolder) -> dict[str, Any]:
         return _without_report(place)
     age = time.time() - state.updated  # as far as the machines' clocks agree
     at_work = state.stage in AT_WORK
-    rate = _rate(state) if at_work else None
+    fresh, seconds = state.done - state.first, state.updated - state.since
+    rate = fresh / seconds if at_work and fresh > 0 and seconds > 0 else None
     left = (state.total - state.done) / rate if rate else None
     return {
         "state": "stopped" if at_work and age > SILENT else state.stage,
@@ -98,12 +99,6 @@ def _without_report(place: CellFolder) -> dict[str, Any]:
         **{"words": "", "done": 0, "total": 0, "per_second": None, "seconds_left": None},
         **{"responses": there, "wanted": len(keys), "host": "", "failure": ""},
     }
-
-
-def _rate(state: State) -> float | None:
-    """Steps a second since the stage began; None while there is none."""
-    fresh, seconds = state.done - state.first, state.updated - state.since
-    return fresh / seconds if fresh > 0 and seconds > 0 else None
 
 
 def _page(rows: list[dict[str, Any]]) -> Group:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from greaves.base.errors import ModelError
 from greaves.judge.quoting import defused
@@ -160,13 +160,6 @@ _SHOWN = 60
 _PLACE = re.compile(r"\{(question|response)\}")
 
 
-class Reader(Protocol):
-    """A loaded classifier."""
-
-    def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
-        """(finding or None, words) of each (question, response), in one batch."""
-
-
 class Generating:
     """A causal language model that writes its verdict, greedily.
 
@@ -195,6 +188,7 @@ class Generating:
         return _PLACE.sub(lambda found: places[found[1]], self._preset.prompt)
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
+        """(finding or None, words) of each (question, response), in one batch."""
         import torch
         from transformers import GenerationConfig
 
@@ -307,21 +301,18 @@ class Labelling:
 
 def _loaded(folder: Path, kind: Any, device: str | None, dtype: str) -> tuple[Any, Any]:
     """Network, in evaluation mode, and tokenizer of a checkpoint."""
-    import torch
     from transformers import AutoTokenizer
 
     from greaves.models.loading import (
-        available,
         check_files,
-        floating,
+        computing,
         one_line,
         pretrained,
         pretrained_network,
     )
 
     check_files(folder)
-    number = floating(dtype)
-    place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place, number = computing(device, dtype)
     with one_line("not the checkpoint of a classifier", folder):
         network = pretrained_network(kind, folder, number)
         tokenizer = pretrained(AutoTokenizer, folder)

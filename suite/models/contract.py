@@ -54,7 +54,7 @@ class LALM(ABC):
     """A large audio language model.
 
     A black box implements `render` and `respond`; a model whose weights are at hand also implements
-    what is refused here.
+    `changed` and what comes after it, which raises ModelError for a black box.
 
     Attributes:
         name: name in recipes and tables, e.g. "pocket".
@@ -128,8 +128,7 @@ class LALM(ABC):
     def changed(self, inside: Inside) -> AbstractContextManager[None]:
         """Change the model inside; leaving the context restores it exactly.
 
-        Raises:
-            ModelError: the model is a black box, or the change does not fit it.
+        Raises ModelError if the change does not fit the model.
         """
         raise self._black_box("weights")
 
@@ -145,9 +144,6 @@ class LALM(ABC):
         Returns:
             [batch, layers, hidden_size] in float32; the last layer's is taken after the final norm,
             which is what the output head reads to predict the first response token.
-
-        Raises:
-            ModelError: the model is a black box.
         """
         raise self._black_box("hidden states")
 
@@ -161,29 +157,21 @@ class LALM(ABC):
 
         Returns:
             [forms, batch, decoder_layers, hidden_size] in float32.
-
-        Raises:
-            ModelError: the model is a black box.
         """
         raise self._black_box("hidden states")
 
     @property
     def decoder_layers(self) -> int:
-        """Number of the language model's layers. Raises ModelError for a black box."""
+        """Number of the language model's layers."""
         raise self._black_box("layers")
 
     @property
     def refusal_token_id(self) -> int:
-        """Id of the refusal token "I" (RRS, section 4), looked up in the tokenizer.
-
-        Raises:
-            ModelError: the model is a black box, or "I" is not one token of it.
-        """
+        """Id of the refusal token (RRS, section 4). Raises ModelError unless it is one token."""
         raise self._black_box("tokenizer")
 
     def output_row(self, token_id: int) -> Tensor:
-        """Row of the output head for `token_id`, [hidden_size] in float32: w_I for the refusal
-        token. Raises ModelError for a black box."""
+        """Row of the output head, [hidden_size] in float32: w_I for the refusal token."""
         raise self._black_box("output head")
 
     def _black_box(self, what: str) -> ModelError:

@@ -8,7 +8,7 @@ will, and two methods that are compared see the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 
@@ -24,9 +24,8 @@ from transformers import (
 )
 
 from greaves.base.conversation import Conversation, Sampling
-from greaves.models.batches import Batch
 from greaves.models.contract import Generated
-from greaves.models.last_position import LayerChanges
+from greaves.models.decoder import Batch, LayerChanges
 from greaves.models.spoken_prompts import SpokenPrompts
 
 
@@ -184,13 +183,9 @@ class SeededGumbel(LogitsProcessor):  # type: ignore[misc]
         self.seeds = self.seeds.to(scores.device)
         step = input_ids.shape[1] - self.prompt_length
         block = _BLOCK.get(scores.device.type, _LARGE_BLOCK)
-        for part, first in _columns(scores, max(1, block // len(scores))):
+        size = max(1, block // len(scores))
+        for first in range(0, scores.shape[1], size):
+            part = scores[:, first : first + size]
             noise = uniform(self.seeds, step, part.shape[1], first).log_().neg_().log_()
             part -= noise.to(part.dtype)  # `scores` is ours: the division made it
         return scores
-
-
-def _columns(scores: Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
-    """Views of at most `size` columns, and where each begins."""
-    for first in range(0, scores.shape[1], size):
-        yield scores[:, first : first + size], first

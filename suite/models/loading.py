@@ -34,10 +34,10 @@ _NOT_HASHED = {"provenance.json"}
 ADAPTER = "adapter_config.json"
 """Beside a checkpoint that brings an adapter along."""
 
-FETCHED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 """Files of a hub repository that are fetched: configuration, tokenizer, processor, weights."""
 
-NOT_FETCHED = ("consolidated*", "original/*")
+NOT_FETCHED = ["consolidated*", "original/*"]
 """The same weights once more, as their makers' own code wants them."""
 
 
@@ -63,8 +63,11 @@ def checkpoint(path: str | Path | None, hub: str, revision: str | None = None) -
         return Path(path)
     where = f"{hub} (revision {revision})" if revision else hub
     try:
-        patterns = {"allow_patterns": [*FETCHED], "ignore_patterns": [*NOT_FETCHED]}
-        return Path(snapshot_download(hub, revision=revision, **patterns))
+        return Path(
+            snapshot_download(
+                hub, revision=revision, allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED
+            )
+        )
     except LocalEntryNotFoundError:
         raise ModelError(
             f"{where} is not in the cache, and the hub cannot be reached",
@@ -156,28 +159,27 @@ def check_files(folder: Path) -> None:
         )
 
 
-def floating(name: str) -> torch.dtype:
-    """The dtype of that name. Raises ModelError if models do not compute in it."""
-    found = getattr(torch, str(name), None)
+def computing(device: str | None, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """The device and the dtype of these names; None takes the first GPU if there is one.
+
+    Raises:
+        ModelError: there is no such device, or models do not compute in the dtype.
+    """
+    found = getattr(torch, str(dtype), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
         raise ModelError(
-            f"dtype {name!r} is no floating-point type of torch",
+            f"dtype {dtype!r} is not a floating-point type of torch",
             do="say float32, bfloat16 or float16",
         )
-    return found
-
-
-def available(name: str) -> torch.device:
-    """The device of that name. Raises ModelError if it is not there."""
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()  # "meta" holds no numbers
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=place).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, TypeError, ValueError, ImportError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ModelError(
-            f"device {name!r} is not available ({reason})", do="say cpu, cuda or cuda:1"
+            f"device {device!r} is not available ({reason})", do="say cpu, cuda or cuda:1"
         ) from None
-    return device
+    return place, found
 
 
 def folder_fingerprint(folder: Path) -> str:

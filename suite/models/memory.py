@@ -106,7 +106,8 @@ def _cache(config: Any, decoder: Any, tokens: int) -> int:
 
 
 def _head_size(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    own: int | None = getattr(config, "head_dim", None)
+    return own or int(config.hidden_size // config.num_attention_heads)
 
 
 def _key_size(config: Any) -> int:

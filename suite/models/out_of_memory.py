@@ -66,14 +66,11 @@ class BatchSize:
                 if not out_of_memory(error):
                     raise
             free_memory()
-            self._halve(where)
-
-    def _halve(self, where: str) -> None:
-        if self.size == 1:
-            raise ModelError(
-                "out of memory with a batch of one",
-                where=where,
-                do="ask for fewer samples or new tokens, or take a device with more memory",
-            )
-        self.size //= 2
-        self._say(f"out of memory: the batch size is {self.size} from here on")
+            if self.size == 1:
+                raise ModelError(
+                    "out of memory with a batch of one",
+                    where=where,
+                    do="ask for fewer samples or new tokens, or take a device with more memory",
+                )
+            self.size //= 2
+            self._say(f"out of memory: the batch size is {self.size} from here on")

@@ -19,9 +19,9 @@ from torch.utils.hooks import RemovableHandle
 from greaves.base.conversation import Conversation
 from greaves.base.errors import DataError, ModelError
 from greaves.data.speech.clips import clip_hash, load_clip
-from greaves.models.batches import Batch, Tokens
 from greaves.models.chat_text import NONE, chat_turns, split_system
 from greaves.models.contract import LALM
+from greaves.models.decoder import Batch, Tokens
 from greaves.models.feature_cache import FeatureCache
 from greaves.models.points import TensorChange
 

@@ -123,16 +123,11 @@ def generate(
         part = order[start : start + batch_size]
         batch = model.embed(model.padded([prompts[number] for number in part]))
         stops = _StopStrings(model.tokenizer, drawing.until, batch.ids.shape[1])
-        found = model.continued(
-            batch,
-            drawing,
-            [[seeds[number]] for number in part],
-            StoppingCriteriaList([stops] if drawing.until else []),
-        )
+        own, until = [[seeds[number]] for number in part], [stops] if drawing.until else []
+        found = model.continued(batch, drawing, own, StoppingCriteriaList(until))
         said = model.tokenizer.batch_decode(found, skip_special_tokens=True)
-        texts |= {
-            number: before(text, drawing.until) for number, text in zip(part, said, strict=True)
-        }
+        for number, text in zip(part, said, strict=True):
+            texts[number] = before(text, drawing.until)
     return [texts[number] for number in range(len(prompts))]
 
 

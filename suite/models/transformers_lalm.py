@@ -15,24 +15,13 @@ from transformers import AutoProcessor, AutoTokenizer
 from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.records import content_hash
+from greaves.models import loading
 from greaves.models.adapters import adapter_beside, adapter_merged
 from greaves.models.audio_text_processor import AudioTextProcessor, Heard, read_template
-from greaves.models.batches import Batch as Batch
-from greaves.models.batches import Tokens as Tokens
 from greaves.models.chat_text import NONE, TEMPLATE, check_system
 from greaves.models.contract import LALM, register_model
+from greaves.models.decoder import last_outputs, recorded
 from greaves.models.generation import Generation
-from greaves.models.last_position import last_outputs, recorded
-from greaves.models.loading import (
-    available,
-    check_files,
-    checkpoint,
-    floating,
-    one_line,
-    pretrained,
-    pretrained_network,
-)
-from greaves.models.loading import folder_fingerprint as folder_fingerprint
 from greaves.models.points import INSIDE, OUTSIDE, Inside
 
 Family = TypeVar("Family", bound="TransformersLALM")
@@ -102,18 +91,17 @@ class TransformersLALM(Generation):
         """
         check_system(system)
         folder = cls.checkpoint_folder(path, revision)
-        check_files(folder)
-        number = floating(dtype)
-        place = available(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        with one_line(f"not a {cls.architecture} checkpoint", folder):
+        loading.check_files(folder)
+        place, number = loading.computing(device, dtype)
+        with loading.one_line(f"not a {cls.architecture} checkpoint", folder):
             network = cls.read_network(folder, number)
             processor = cls.read_processor(folder)
             for token in (cls.audio_token, cls.end_of_turn):
                 if token not in processor.tokenizer.get_vocab():
                     raise ValueError(f"its tokenizer has no {token}")
-        contents = folder_fingerprint(folder)
+        contents = loading.folder_fingerprint(folder)
         if inner := [one for one in cls.subfolders if (folder / one).is_dir()]:
-            own = {one: folder_fingerprint(folder / one) for one in inner}
+            own = {one: loading.folder_fingerprint(folder / one) for one in inner}
             contents = content_hash({"folder": contents, **own})
         facts = {"folder": contents, "dtype": dtype, "device": place.type}
         model = cls(
@@ -133,20 +121,20 @@ class TransformersLALM(Generation):
     @classmethod
     def checkpoint_folder(cls, path: str | Path | None, revision: str | None) -> Path:
         """The folder of a checkpoint, fetched from the hub if need be (see `checkpoint`)."""
-        return checkpoint(path, cls.hub, revision)
+        return loading.checkpoint(path, cls.hub, revision)
 
     @classmethod
     def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network of a checkpoint folder, on the CPU; errors of transformers come through."""
-        return pretrained_network(cls.network_class, folder, dtype)
+        return loading.pretrained_network(cls.network_class, folder, dtype)
 
     @classmethod
     def read_processor(cls, folder: Path) -> Any:
         """The processor of a checkpoint folder; errors of transformers come through."""
         if cls.feature_extractor is None:
-            return pretrained(AutoProcessor, folder)
+            return loading.pretrained(AutoProcessor, folder)
         tokenizer, extractor = (
-            pretrained(one, folder) for one in (AutoTokenizer, cls.feature_extractor)
+            loading.pretrained(one, folder) for one in (AutoTokenizer, cls.feature_extractor)
         )
         template = read_template(folder)
         return AudioTextProcessor(tokenizer, extractor, template, cls.audio_token, cls.hear)

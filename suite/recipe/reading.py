@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from greaves.align.composition import find_method
 from greaves.align.method import AlignmentMethod
 from greaves.align.part import check_points
-from greaves.align.stress.catalogue import STRESSES
+from greaves.align.stress.benign_finetuning import STRESSES
 from greaves.align.stress.contract import Stress
 from greaves.answer.text_tasks import TextTaskSpec, text_task_index
 from greaves.base.errors import DataError, GreavesError, RecipeError

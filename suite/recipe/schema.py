@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from greaves.align.composition import canonical
 from greaves.align.stress.names import stressed_name
@@ -95,10 +95,9 @@ class MethodSpec(_Strict):
 
     def stressed(self) -> list[MethodSpec]:
         """The method under each of its stresses, as cells have it."""
-        return [
-            MethodSpec(method=stress, name=stressed_name(self.shown, stress), config=config)
-            for stress, config in self.stress.items()
-        ]
+        names = {stress: stressed_name(self.shown, stress) for stress in self.stress}
+        known = self.stress.items()
+        return [MethodSpec(method=one, name=names[one], config=config) for one, config in known]
 
 
 class BenchmarkSpec(_Strict):
@@ -140,28 +139,16 @@ class Recipe(_Strict):
     text_tasks: tuple[TextTaskSpec, ...] = ()
     batch_size: int = Field(16, ge=1)
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "methods", "text_tasks", mode="before")
     @classmethod
-    def _short_models(cls, value: Any) -> Any:
-        return _from_names(value, "model")
-
-    @field_validator("text_tasks", mode="before")
-    @classmethod
-    def _short_text_tasks(cls, value: Any) -> Any:
-        return _from_names(value, "task")
+    def _from_names(cls, value: Any, info: ValidationInfo) -> Any:
+        """A name alone stands for an item that has nothing else."""
+        key = {"models": "model", "methods": "method", "text_tasks": "task"}[str(info.field_name)]
+        if not isinstance(value, list):
+            return value
+        return [{key: item} if isinstance(item, str) else item for item in value]
 
     @field_validator("training", mode="before")
     @classmethod
     def _short_training(cls, value: Any) -> Any:
         return {"engine": value} if isinstance(value, str) else value
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _short_methods(cls, value: Any) -> Any:
-        return _from_names(value, "method")
-
-
-def _from_names(value: Any, key: str) -> Any:
-    if not isinstance(value, list):
-        return value
-    return [{key: item} if isinstance(item, str) else item for item in value]

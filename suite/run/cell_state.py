@@ -155,11 +155,7 @@ class Reporter:
 
 
 class CellSteps(Steps):
-    """Progress that is shown as before, and reported in the folder of the cell at work.
-
-    Args:
-        shown: where a person sees it.
-    """
+    """Progress that is shown as before, and reported in the folder of the cell at work."""
 
     def __init__(self, shown: Steps) -> None:
         super().__init__(plain=True)

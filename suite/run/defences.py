@@ -35,13 +35,7 @@ from greaves.run.loaded import Materials
 
 
 class Defences:
-    """Makes the defences of a run's cells.
-
-    Args:
-        materials: models and alignment data.
-        folder: the run folder.
-        steps: where progress is shown.
-    """
+    """Makes the defences of a run's cells, from its models and alignment data."""
 
     def __init__(self, materials: Materials, folder: RunFolder, steps: Steps) -> None:
         self.materials, self.folder, self.steps = materials, folder, steps

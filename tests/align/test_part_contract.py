@@ -17,8 +17,7 @@ from torch import Tensor
 
 from greaves.align.defence import Defence
 from greaves.align.part import PARTS, Part
-from greaves.align.parts.lora import LoRAAdapter
-from greaves.align.parts.merged_lora import MergedLoRA
+from greaves.align.parts.lora import LoRAAdapter, MergedLoRA
 from greaves.align.parts.prompt_suffix import PromptSuffix
 from greaves.align.parts.steering import Steering
 from greaves.align.parts.system_prompt import SystemPrompt

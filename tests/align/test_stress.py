@@ -16,8 +16,7 @@ from small_folders import copy_pairs, copy_questions
 
 from greaves.align.defence import Defence
 from greaves.align.method import METHODS, RunContext
-from greaves.align.parts.lora import LoRAAdapter
-from greaves.align.parts.merged_lora import MergedLoRA
+from greaves.align.parts.lora import LoRAAdapter, MergedLoRA
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.align.stress.benign_finetuning import BenignFineTuning, BenignFineTuningConfig
 from greaves.base.conversation import Conversation

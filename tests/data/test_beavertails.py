@@ -10,8 +10,7 @@ import pytest
 from made_questions import CATEGORIES, harmful_text, row, rows, write_dataset
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.beavertails import beavertails, load_beavertails
-from greaves.data.alignment.source import Source
+from greaves.data.alignment.source import Source, beavertails, load_beavertails
 from greaves.data.alignment.spec import BeaverTailsSpec
 
 ABOUT = {"name": "test"}

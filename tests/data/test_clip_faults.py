@@ -10,7 +10,7 @@ import soundfile
 from made_data_servers import tone
 
 from greaves.data.folders import EMBEDDED
-from greaves.data.speech.clip_faults import clip_fault
+from greaves.data.speech.clips import clip_fault
 
 RATE = 16_000
 

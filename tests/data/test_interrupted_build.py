@@ -124,7 +124,7 @@ def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "BeaverTails")
     with (
         workshop(tmp_path / "set"),
-        pytest.raises(StoreError, match=r"another run .* is writing.*choose another folder"),
+        pytest.raises(StoreError, match=r"another build .* is writing.*choose another with --out"),
     ):
         make("basic", dataset, tmp_path / "set")
 

@@ -147,14 +147,14 @@ def test_a_server_that_speaks_another_language_stops_the_build(body: bytes) -> N
     headers = {"Content-Type": "application/json"}
     with (
         chat_server(lambda question, number: (200, headers, body)) as server,
-        pytest.raises(DataError, match="is no chat completion"),
+        pytest.raises(DataError, match="is not a chat completion"),
     ):
         endpoint(server.url).rewrite(HARMFUL, 0)
 
 
 def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ModelError, match=r"pip install 'greaves\[api\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'greaves\[servers\]'"):
         endpoint("http://localhost:1/v1")
 
 

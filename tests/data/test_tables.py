@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from greaves.base.errors import DataError
-from greaves.data.imports.question_texts import read_texts
+from greaves.data.imports.numbered_questions import read_texts
 from greaves.data.tables import parquet_rows, read_table
 
 ROWS = [{"text": "003", "clip": "NA"}, {"text": "two\nlines", "clip": ""}]

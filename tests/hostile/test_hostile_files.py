@@ -243,7 +243,7 @@ def test_a_clip_is_finite_sound_at_the_wanted_rate_or_one_line(
 @examples(40)
 def test_faults_and_facts_of_any_clip_are_found(place: Path, data: bytes) -> None:
     from greaves.data.imports.clip_facts import _decode
-    from greaves.data.speech.clip_faults import clip_fault
+    from greaves.data.speech.clips import clip_fault
 
     path = place / "faulty.wav"
     path.write_bytes(data)

@@ -246,8 +246,7 @@ def test_a_broken_adapter_is_one_line_and_leaves_the_model_as_it_was(
     from peft.tuners.lora import LoraLayer
     from safetensors.torch import load_file, save_file
 
-    from greaves.align.parts.lora import LoRAAdapter
-    from greaves.align.parts.merged_lora import MergedLoRA
+    from greaves.align.parts.lora import LoRAAdapter, MergedLoRA
     from greaves.base.conversation import Conversation, Sampling
 
     question = [Conversation("How do I polish the ticket?")]

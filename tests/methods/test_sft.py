@@ -31,7 +31,7 @@ from greaves.data.alignment.sets import AlignmentData, AlignmentItem, load_align
 from greaves.data.pocket.grammar import read_response
 from greaves.methods.rrs import RRS, RRSConfig
 from greaves.methods.sft_deep import REFUSAL, SFTDeep, SFTDeepConfig
-from greaves.methods.sft_full import SFTFull, SFTFullConfig
+from greaves.methods.sft_full import SFTFull
 from greaves.methods.sft_shallow_mirror import SFTShallowConfig, SFTShallowMirror
 from greaves.methods.sft_shallow_parallel import SFTShallowParallel
 
@@ -134,7 +134,7 @@ def test_sft_full_learns_every_token_of_the_response_and_its_end(
     pocket: Any, alignment_folders: dict[str, Path]
 ) -> None:
     items = small("basic", alignment_folders).items
-    examples = SFTFull(SFTFullConfig(epochs=3))._examples(pocket, items, seed=0)
+    examples = SFTFull(FineTuningConfig(epochs=3))._examples(pocket, items, seed=0)
     assert len(examples) == 3 * len(items)
     by_clip = {item.clip: item for item in items}
     [end] = response_ids(pocket, "")
@@ -152,7 +152,7 @@ def test_sft_full_names_the_question_that_has_no_response(
 ) -> None:
     data = small("mirror", alignment_folders)
     with pytest.raises(DataError, match=f"'{data.items[0].id}' has no `response`.*Basic"):
-        SFTFull(SFTFullConfig()).align(pocket, data, RunContext(tmp_path))
+        SFTFull(FineTuningConfig()).align(pocket, data, RunContext(tmp_path))
 
 
 @pytest.mark.parametrize("method", [SFTShallowMirror, SFTShallowParallel])
@@ -235,7 +235,7 @@ def test_a_step_is_the_same_however_its_responses_are_cut_into_micro_batches(
 ) -> None:
     """Micro-batches hold unequal numbers of tokens: a mean of their means is another loss."""
     data = small("basic", alignment_folders)
-    config = SFTFullConfig(**QUICK, lora_dropout=0)
+    config = FineTuningConfig(**QUICK, lora_dropout=0)
     whole, cut = (
         SFTFull(config).align(
             pocket,
@@ -256,7 +256,7 @@ def test_a_step_is_the_same_however_its_responses_are_cut_into_micro_batches(
 @pytest.mark.parametrize(
     ("method", "config"),
     [
-        (SFTFull, SFTFullConfig),
+        (SFTFull, FineTuningConfig),
         (SFTShallowMirror, SFTShallowConfig),
         (SFTShallowParallel, SFTShallowConfig),
         (SFTDeep, SFTDeepConfig),

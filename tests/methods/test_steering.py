@@ -211,7 +211,7 @@ def test_layers_that_cannot_be_meant_are_refused(layers: list[int]) -> None:
 def test_forms_that_begin_alike_share_their_beginning_and_others_do_not(
     pocket: Any, mirror: AlignmentData
 ) -> None:
-    from greaves.models.last_position import columns_in_common
+    from greaves.models.decoder import columns_in_common
 
     plain = [audio_form(item, TASK_PROMPT) for item in mirror.harmful[:4]]
     refused = [audio_form(item, TASK_PROMPT + REFUSAL) for item in mirror.harmful[:4]]

@@ -19,8 +19,8 @@ from greaves.commands import model_checks as contract
 from greaves.commands.measuring import Finding
 from greaves.commands.model_checks import CHECKS, run_contract
 from greaves.commands.models_check import check
-from greaves.models.batches import Tokens
 from greaves.models.contract import MODELS, Generated
+from greaves.models.decoder import Tokens
 from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.feature_cache import FeatureCache
 

@@ -14,10 +14,15 @@ from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 from greaves.data.pocket.grammar import REFUSALS, read_response, split_pairs
 from greaves.data.pocket.lexicon import Pair
 from greaves.models.pocket.check import DATA, WEIGHTS, check, sizes
-from greaves.models.pocket.clips import decode_clip, mel_frames
+from greaves.models.pocket.clips import (
+    audio_token_counts,
+    decode_clip,
+    encode,
+    mel_frames,
+    stack_mels,
+)
 from greaves.models.pocket.prompts import REFUSAL_PROMPT, STEPS_PROMPT, transcript_prompt
 from greaves.models.pocket.samples import Sample
-from greaves.models.pocket.speech_cache import audio_token_counts, encode, stack_mels
 
 FOLDERS = {
     "aiah": "questions.jsonl",

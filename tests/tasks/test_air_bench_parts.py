@@ -12,8 +12,7 @@ import soundfile
 from made_sources import own_cache, tone  # noqa: F401 - every test has a cache of its own
 
 from greaves.data.imports import clip_facts as module
-from greaves.data.imports.clip_facts import clip_facts
-from greaves.data.imports.made_clips import cache_folder
+from greaves.data.imports.clip_facts import cache_folder, clip_facts
 from greaves.data.task import TASKS
 
 PARTS = {

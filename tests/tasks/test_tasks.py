@@ -138,7 +138,7 @@ def test_embedded_questions_are_whole_and_evaluation_is_disjoint_from_training()
 
 def test_every_task_says_what_it_is() -> None:
     for entry in TASKS.entries():
-        task = entry.target
+        task = TASKS.get(entry.name)
         assert task.name == entry.name
         assert task.version
         assert entry.summary

@@ -1,4 +1,4 @@
-"""A LoRA adapter beside the weights."""
+"""A LoRA adapter, beside the weights or in them."""
 
 from __future__ import annotations
 
@@ -46,3 +46,13 @@ class LoRAAdapter(Part):
     @classmethod
     def load(cls, folder: Path) -> Self:
         return cls(folder)
+
+
+@dataclass(frozen=True)
+class MergedLoRA(LoRAAdapter):
+    """A LoRA adapter that has become part of the weights, with others trained on top of it."""
+
+    kind = "merged-lora"
+
+    def inside(self) -> Inside:
+        return Inside(adapter=self.folder, merged=True)

@@ -19,8 +19,7 @@ from pydantic import Field
 from greaves.align.defence import Defence
 from greaves.align.method import DataKind, RunContext
 from greaves.align.part import Part
-from greaves.align.parts.lora import LoRAAdapter
-from greaves.align.parts.merged_lora import MergedLoRA
+from greaves.align.parts.lora import LoRAAdapter, MergedLoRA
 from greaves.align.proximity.config import SelectionConfig, filters_of
 from greaves.align.proximity.selection import encoders_of, select
 from greaves.align.stress.contract import Stress
@@ -28,12 +27,7 @@ from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.fine_tuning import fine_tune, schedule
 from greaves.align.training.objective import Example
 from greaves.align.training.processes import rank
-from greaves.align.training.supervised import (
-    CROSS_ENTROPY,
-    continuation,
-    response_ids,
-    response_of,
-)
+from greaves.align.training.supervised import CROSS_ENTROPY, continuation, response_ids, response_of
 from greaves.base.conversation import Conversation
 from greaves.base.store import write_json
 from greaves.data.alignment.sets import AlignmentData, AlignmentItem
@@ -94,12 +88,6 @@ class BenignFineTuning(Stress[BenignFineTuningConfig]):
         reference: AlignmentData,
         context: RunContext,
     ) -> Defence:
-        """Choose the questions, merge what was trained, fine-tune; see the module's docstring.
-
-        Raises:
-            DataError: there are no benign questions with responses, or no harmful reference.
-            ModelError: the model is a black box, or an encoder cannot be loaded.
-        """
         selection = select(model, data.benign, reference.harmful, defence, self.config, context)
         weights, at_inference = _parts(defence)
         with ExitStack() as merged:
@@ -137,3 +125,7 @@ def _parts(defence: Defence) -> tuple[list[Part], list[Part]]:
         else:
             at_inference.append(part)
     return weights, at_inference
+
+
+STRESSES: dict[str, type[Stress[Any]]] = {"benign-finetuning": BenignFineTuning}
+"""Name -> stress: all there are."""

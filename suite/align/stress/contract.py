@@ -69,4 +69,8 @@ class Stress(ABC, Generic[StressConfigT]):
             data: the set that `data` names.
             reference: the set that `reference` names.
             context: folder, seed and progress.
+
+        Raises:
+            DataError: a set lacks the questions or responses that are needed.
+            ModelError: the model is a black box, or something else that is needed cannot be loaded.
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from greaves.align.training.config import FineTuningConfig
 from greaves.align.training.network import AlignmentNetwork
 from greaves.align.training.objective import Example, Objective, check
 from greaves.align.training.processes import join, rank, wait, world_size
-from greaves.align.training.trainer import AfterStep, AlignmentTrainer, prepare_zero
+from greaves.align.training.trainer import AlignmentTrainer, prepare_zero
 from greaves.base.conversation import Conversation
 from greaves.base.errors import TrainingError
 from greaves.base.store import new_folder, write_json
@@ -92,8 +92,8 @@ def fine_tune(
     torch.manual_seed(context.seed)
     network = AlignmentNetwork(model, objective, config)
     try:
-        trainer = AlignmentTrainer(network, model, examples, objective, config, context)
-        trainer.add_callback(_epoch_keeper(network, config, context, len(examples)))
+        keep = _epoch_keeper(network, config, context, len(examples))
+        trainer = AlignmentTrainer(network, model, examples, objective, config, context, keep)
         checkpoint = last_whole(context.folder)
         with _explained(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -220,7 +220,7 @@ def _in_buckets(
 
 def _epoch_keeper(
     network: AlignmentNetwork, config: FineTuningConfig, context: RunContext, examples: int
-) -> AfterStep:
+) -> Callable[[TrainerState], None]:
     """Keeps the adapters of chosen epochs; an epoch ends with the step that finishes it."""
     an_epoch = examples / config.epochs
     ends = {
@@ -235,7 +235,7 @@ def _epoch_keeper(
                 (context.folder / EPOCHS).mkdir(exist_ok=True)
             save_adapter(network, context.folder / EPOCHS / str(ends[state.global_step]))
 
-    return AfterStep(keep)
+    return keep
 
 
 def _check_checkpoints(config: FineTuningConfig, context: RunContext) -> None:

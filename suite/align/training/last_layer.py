@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from greaves.align.training.lean import forwards
 from greaves.align.training.packing import PackedRows, attention_within_rows
-from greaves.models.transformers_lalm import Batch
+from greaves.models.decoder import Batch
 
 PRE_NORM_LAYERS = frozenset(
     {

@@ -19,7 +19,8 @@ from greaves.align.training.lean import lean_lora, lean_norms
 from greaves.align.training.objective import Objective, Scored
 from greaves.align.training.penalty import captured_factors, lora_layers, penalty
 from greaves.models.adapters import projections
-from greaves.models.transformers_lalm import Tokens, TransformersLALM
+from greaves.models.decoder import Tokens
+from greaves.models.transformers_lalm import TransformersLALM
 
 
 class AlignmentNetwork(PeftModel):  # type: ignore[misc]

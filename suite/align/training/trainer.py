@@ -103,6 +103,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         model: the LALM it stands on.
         examples: in the order of training.
         objective, config, context: see `fine_tune`.
+        after_step: called with the trainer's state.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         objective: Objective,
         config: FineTuningConfig,
         context: RunContext,
+        after_step: Callable[[TrainerState], None] = lambda state: None,
     ) -> None:
         steps = math.ceil(len(examples) / config.batch_size)
         made = arguments(model, config, context, steps)
@@ -132,7 +134,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             data_collator=Collator(
                 model, objective, made.gradient_accumulation_steps * world_size()
             ),
-            callbacks=[AfterStep(report)],
+            callbacks=[AfterStep(report, after_step)],
         )
         self.model_accepts_loss_kwargs = False  # so a micro-batch's loss is divided once
         self._first_broken: torch.Tensor | None = None
@@ -233,13 +235,14 @@ class Collator:
 
 
 class AfterStep(TrainerCallback):  # type: ignore[misc]
-    """Calls a function with the trainer's state after every step."""
+    """Calls functions with the trainer's state after every step."""
 
-    def __init__(self, call: Callable[[TrainerState], None]) -> None:
-        self.call = call
+    def __init__(self, *calls: Callable[[TrainerState], None]) -> None:
+        self.calls = calls
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
-        self.call(state)
+        for call in self.calls:
+            call(state)
 
 
 def zero_configuration(stage: int) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
     Raises:
         GreavesError: a source, rewriter or speech engine fails, or the folder holds another build.
     """
+    source = spec.source
     with workshop(folder) as work, Steps() as steps:
-        source = spec.source
         plan = work.plan(
             lambda: released_plan(spec, source) if source.origin == "released" else draw_plan(spec),
             spec.identity(),
@@ -131,8 +131,7 @@ def write_set(
     Args:
         folder: of the set.
         plan: what was drawn.
-        items: the questions, rewrites included.
-        clips: id -> clip.
+        items, clips: the questions, rewrites included, and id -> clip.
         left_out: id -> reason, from the stages before.
         facts: further fields of the manifest (rewriter, speech).
 
@@ -149,9 +148,9 @@ def write_set(
         if item.pair in broken and item.id not in reasons:
             reasons[item.id] = f"its pair {broken[item.pair]} is left out"
     kept = [item for item in items if item.id not in reasons]
-    counts = Counter(item.kind for item in kept)
-    for kind in ("harmful", "benign"):
-        if not counts[kind]:
+    counts = {kind: sum(i.kind == kind for i in kept) for kind in ("harmful", "benign")}
+    for kind, count in counts.items():
+        if not count:
             first = next(iter(reasons.items()), ("", "none was drawn"))
             raise DataError(
                 f"no {kind} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
@@ -162,7 +161,7 @@ def write_set(
         "questions_file": PAIRS,
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "kind": plan.identity["kind"],
-        "counts": {kind: counts[kind] for kind in ("harmful", "benign")},
+        "counts": counts,
         "categories": _by_category(kept),
         "missing": plan.missing,
         "left_out": reasons,
@@ -177,27 +176,19 @@ def write_set(
     }
     write_text(folder / PAIRS, text)
     write_json(folder / MANIFEST, manifest)
-    return {kind: counts[kind] for kind in ("harmful", "benign")}, reasons
+    return counts, reasons
 
 
 def _row(item: PlannedItem, clip: MadeClip) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": item.id,
-        "kind": item.kind,
-        "pair": item.pair,
-        "category": item.category,
-        "prompt": item.text,
-        "path": clip.path,
-    }
+    row = item.model_dump(include={"id", "kind", "pair", "category"})
+    row |= {"prompt": item.text, "path": clip.path}
     if item.response is not None:
         row["response"] = item.response
-    if clip.voice:
-        row["voice"] = clip.voice
-    return row
+    return {**row, "voice": clip.voice} if clip.voice else row
 
 
-def _by_category(items: Sequence[PlannedItem]) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
+def _by_category(items: Sequence[PlannedItem]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {item.category: Counter() for item in items}
     for item in items:
-        found.setdefault(item.category, Counter())[item.kind] += 1
-    return {category: dict(found[category]) for category in sorted(found)}
+        found[item.category][item.kind] += 1
+    return dict(sorted(found.items()))

@@ -31,12 +31,8 @@ REVIEW = "review.csv"
 COLUMNS = ("id", "accept", "status", "words_changed", "attempts", "category", "harmful", "benign")
 
 
-@dataclass(frozen=True)
-class Reviewed:
-    """What a person said of one pair."""
-
-    accept: bool
-    benign: str
+Reviewed = tuple[bool, str]
+"""What a person said of one pair: whether to keep it, and the benign question."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +69,16 @@ def write_review(path: Path, rows: Sequence[Rewritten]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(
-            [
-                row.harmful.id,
-                "no" if row.status == "rejected" else "yes",
-                row.status,
-                words_changed(row.harmful.text, row.benign) if row.benign else "",
-                row.attempts,
-                quoted(row.harmful.category),
-                quoted(row.harmful.text),
-                quoted(row.benign),
-            ]
-        )
+        own = row.harmful
+        accept = "no" if row.status == "rejected" else "yes"
+        changed = words_changed(own.text, row.benign) if row.benign else ""
+        texts = map(quoted, (own.category, own.text, row.benign))
+        writer.writerow([own.id, accept, row.status, changed, row.attempts, *texts])
     write_text(path, file.getvalue())
 
 
 def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
-    """What a person left in the file; {} if there is none.
-
-    Args:
-        path: the file.
-        harmful: id -> harmful question, of the plan.
+    """What a person left in the file; {} if there is none. `harmful`: id -> question of the plan.
 
     Raises:
         DataError: it is not such a table, names an unknown id, or holds a benign question that is
@@ -124,7 +109,7 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
                 where=where,
                 do="correct it, or write no under accept",
             )
-        found[name] = Reviewed(accept, benign)
+        found[name] = accept, benign
     return found
 
 
@@ -137,12 +122,7 @@ def rewrite_all(
 ) -> None:
     """Ask for every rewrite that is still to be had; replies from before are not asked for again.
 
-    Args:
-        harmful: the questions.
-        rewriter: who rewrites.
-        name: of the rewriter, which its replies are kept under.
-        work: where replies are kept, each as it comes.
-        steps: progress.
+    Each reply is kept in `work` as it comes, under the rewriter's name.
     """
     known = _attempts(work, name)
     all_harmful = {tuple(words_of(item.text)) for item in harmful}
@@ -154,15 +134,11 @@ def rewrite_all(
             fault = rewrite_fault(item.text, reply)
             if not fault and tuple(words_of(reply)) in all_harmful:
                 fault = "another harmful question of the set"
-            attempt = Attempt(
-                harmful=item.text,
-                rewriter=name,
-                number=len(tried),
-                reply=reply[:LONGEST_REPLY],
-                fault=fault,
+            kept, number = reply[:LONGEST_REPLY], len(tried)
+            tried.append(
+                Attempt(harmful=item.text, rewriter=name, number=number, reply=kept, fault=fault)
             )
-            work.keep(attempt)
-            tried.append(attempt)
+            work.keep(tried[-1])
 
     each("rewriting", harmful, ask, rewriter.parallel, steps)
 
@@ -178,12 +154,13 @@ def outcome(
 def _one(item: PlannedItem, tried: list[Attempt], review: Reviewed | None) -> Rewritten:
     last = tried[-1] if tried else None
     ours = last.reply if last and not last.fault else ""
+    accept, corrected = review or (True, "")
     benign, status = ours, "ok"
-    if review is not None and review.benign and review.benign != ours:
-        benign, status = review.benign, "edited"
+    if corrected and corrected != ours:
+        benign, status = corrected, "edited"
     if not benign:
         status = f"failed: {last.fault}" if last else "failed: not asked"
-    if review is not None and not review.accept:
+    if not accept:
         status = "rejected"
     return Rewritten(item, benign, len(tried), status)
 

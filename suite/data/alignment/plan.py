@@ -9,9 +9,8 @@ from pydantic import Field
 
 from greaves.base.errors import DataError
 from greaves.base.records import Record
-from greaves.data.alignment.beavertails import load_beavertails
 from greaves.data.alignment.sets import Item, load_alignment_data, read_manifest
-from greaves.data.alignment.source import SourceQuestion, pocket_source
+from greaves.data.alignment.source import SourceQuestion, load_beavertails, pocket_source
 from greaves.data.alignment.spec import BeaverTailsSpec, BuildSpec
 from greaves.data.folders import data_folder
 

@@ -18,8 +18,10 @@ from greaves.data.alignment.spec import BuildSpec, ReleasedSpec
 from greaves.data.tables import file_hash, read_table
 from greaves.data.task import field, inside, optional_field
 
-_BENIGN_NAME = re.compile(r"benign|harmless|unharm|(?<!un)safe", re.IGNORECASE)
-_HARMFUL_NAME = re.compile(r"harmful|unsafe", re.IGNORECASE)
+_NAMES = {
+    "benign": re.compile(r"benign|harmless|unharm|(?<!un)safe", re.IGNORECASE),
+    "harmful": re.compile(r"harmful|unsafe", re.IGNORECASE),
+}
 
 
 def released_plan(spec: BuildSpec, source: ReleasedSpec) -> SetPlan:
@@ -63,16 +65,9 @@ def _file(folder: Path, source: ReleasedSpec, kind: str) -> Path:
         if not file.is_file():
             raise DataError("there is no such file", where=str(file), do=f"check --{kind}")
         return file
-    pattern, other = _HARMFUL_NAME, _BENIGN_NAME
-    if kind == "benign":
-        pattern, other = other, pattern
-    found = [
-        file
-        for file in sorted(folder.iterdir())
-        if file.suffix in (".json", ".jsonl")
-        and pattern.search(file.stem)
-        and not other.search(file.stem)
-    ]
+    tables = [file for file in sorted(folder.iterdir()) if file.suffix in (".json", ".jsonl")]
+    other = "benign" if kind == "harmful" else "harmful"
+    found = [f for f in tables if _NAMES[kind].search(f.stem) and not _NAMES[other].search(f.stem)]
     if len(found) != 1:
         raise DataError(
             f"which file holds the {kind} rows cannot be told from the names",

@@ -1,7 +1,7 @@
 """Mirror rewriting: when a reply is a benign question of few changes, and the two rewriters.
 
 The pocket grammar rewrites its own questions; any OpenAI-compatible endpoint rewrites others. Its
-client is an optional extra (`api`). The key comes from the environment and nowhere else, and is
+client is an optional extra (`servers`). The key comes from the environment and nowhere else, and is
 never printed.
 """
 
@@ -47,11 +47,7 @@ class Rewriter(Protocol):
         ...
 
     def rewrite(self, harmful: str, attempt: int) -> str:
-        """One reply, unchecked.
-
-        Args:
-            harmful: the question.
-            attempt: number of this attempt, from 0; another one may give another reply.
+        """One reply, unchecked. Attempts count from 0; another one may give another reply.
 
         Raises:
             DataError: the rewriter fails, whatever the question.
@@ -88,10 +84,6 @@ def rewrite_fault(harmful: str, benign: str) -> str:
 
     Whether the question is harmless now is for a person to say (`review.csv`); this checks what can
     be checked by rule.
-
-    Args:
-        harmful: the question that was to be rewritten.
-        benign: the reply, cleaned.
 
     Returns:
         One phrase, or "" for a good rewrite.

@@ -81,37 +81,29 @@ def load_alignment_data(folder: Path, kind: str) -> AlignmentData:
     Lines of `pairs.jsonl` are `{id, kind, pair, category, prompt, path}` (prompt and path as in the
     authors' released files), with `response` in Basic.
 
-    Args:
-        folder: the set's folder.
-        kind: basic, mirror or parallel.
-
     Raises:
         DataError: a file, field or clip is missing, or a path leaves the folder.
     """
-    items: list[AlignmentItem] = []
-    seen: set[str] = set()
+    items: dict[str, AlignmentItem] = {}
     for where, row in read_json_lines(folder / PAIRS):
         name = field(row, "id", where)
-        if name in seen:
+        if name in items:
             raise DataError(f"id {name!r} occurs twice", where=where)
-        seen.add(name)
         clip = inside(folder, field(row, "path", where), where)
         if not clip.is_file():
             raise DataError(f"clip {row['path']!r} is missing", where=where)
-        items.append(
-            AlignmentItem(
-                id=name,
-                kind=kind_of(row, where),
-                pair=label_field(row, "pair", where) if row.get("pair") not in (None, "") else "",
-                category=optional_field(row, "category", where),
-                text=field(row, "prompt", where),
-                clip=str(clip),
-                response=optional_field(row, "response", where) or None,
-            )
+        items[name] = AlignmentItem(
+            id=name,
+            kind=kind_of(row, where),
+            pair=label_field(row, "pair", where) if row.get("pair") not in (None, "") else "",
+            category=optional_field(row, "category", where),
+            text=field(row, "prompt", where),
+            clip=str(clip),
+            response=optional_field(row, "response", where) or None,
         )
     if not items:
         raise DataError("the set is empty", where=str(folder / PAIRS))
-    return AlignmentData(kind, tuple(items))
+    return AlignmentData(kind, tuple(items.values()))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

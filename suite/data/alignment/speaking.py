@@ -14,8 +14,7 @@ from greaves.base.store import write_bytes
 from greaves.data.alignment.plan import PlannedItem
 from greaves.data.alignment.spec import VoiceSpec
 from greaves.data.alignment.workshop import MadeClip, Workshop, each
-from greaves.data.speech.clip_faults import clip_fault
-from greaves.data.speech.clips import clip_hash
+from greaves.data.speech.clips import clip_fault, clip_hash
 from greaves.data.speech.engines import EspeakEngine, SpeechEngine, UnspeakableError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -29,10 +28,8 @@ def make_clips(
 
     Args:
         items: the questions; those with `clip_from` are copied.
-        spec: who speaks the others.
-        seed: of the voices: one is picked by seed and text.
+        spec: who speaks the others, in a voice picked by `seed` and text.
         work: where clips are kept, each as it comes.
-        steps: progress.
 
     Returns:
         id -> clip, of all items; a clip with a fault is there too. And what a manifest says of the
@@ -107,11 +104,5 @@ def _make(
         data, voice = spoken.wav, spoken.voice
     path = f"clips/{item.id}{suffix}"
     write_bytes(folder / path, data)
-    return MadeClip(
-        item=item.id,
-        key=key,
-        path=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        voice=voice,
-        fault=clip_fault(folder / path),
-    )
+    found, fault = hashlib.sha256(data).hexdigest(), clip_fault(folder / path)
+    return MadeClip(item=item.id, key=key, path=path, sha256=found, voice=voice, fault=fault)

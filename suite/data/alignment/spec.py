@@ -157,16 +157,10 @@ class BuildSpec(_Strict):
 
         Folders count by their name: where they lie does not matter.
         """
-        source = self.source.model_dump(mode="json")
-        for name in ("dataset", "folder"):
-            if name in source and (name == "folder" or self.source.origin == "beavertails"):
-                source[name] = _name_of(source[name])
-        identity: dict[str, Any] = {
-            "kind": self.kind,
-            "seed": self.seed,
-            "per_category": self.per_category,
-            "source": source,
-        }
+        identity = self.model_dump(mode="json", include={"kind", "seed", "per_category", "source"})
+        source = identity["source"]
+        for name in source.keys() & {"dataset", "folder"}:
+            source[name] = _name_of(source[name])
         if self.source.origin != "released":
             identity["voice"] = self.voice.engine
         if self.kind == "mirror" and self.source.origin != "released":

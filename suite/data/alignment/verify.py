@@ -9,8 +9,7 @@ from typing import Any
 
 from greaves.data.alignment.rewriting import MOST_CHANGED, words_changed
 from greaves.data.alignment.sets import MANIFEST, AlignmentData, load_alignment_data, read_manifest
-from greaves.data.speech.clip_faults import clip_fault
-from greaves.data.speech.clips import clip_hash
+from greaves.data.speech.clips import clip_fault, clip_hash
 from greaves.data.tables import file_hash
 from greaves.data.task import inside
 

@@ -136,7 +136,7 @@ def each(
 ) -> None:
     """Do some work for every item, several at a time; the first error stops the rest."""
     steps.update(stage, 0, len(items))
-    if parallel == 1:
+    if parallel == 1:  # a pool of one would begin the next item before it hears of an error
         for done, item in enumerate(items, start=1):
             work(item)
             steps.update(stage, done, len(items))

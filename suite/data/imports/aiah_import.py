@@ -21,12 +21,17 @@ from greaves.data.alignment.plan import PlannedItem, SetPlan
 from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import VoiceSpec
 from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, workshop
-from greaves.data.imports.aiah_layout import QUESTIONS, SPEECH_SPECIFIC, Section
+from greaves.data.imports.aiah_layout import (
+    DISTRACTION,
+    QUESTIONS,
+    SPEECH_SPECIFIC,
+    Distraction,
+    Section,
+)
 from greaves.data.imports.aiah_sources import SourceSpec, read_section
-from greaves.data.imports.distraction import DISTRACTION, Distraction
 from greaves.data.imports.own_questions import spelled_out_section
 from greaves.data.imports.provenance import PROVENANCE, RECONSTRUCTED
-from greaves.data.speech.clip_faults import unheard
+from greaves.data.speech.clips import unheard
 
 FORMAT = 1
 """Version of `provenance.json`."""
@@ -75,11 +80,7 @@ class Imported:
 
 
 def import_aiah(wanted: AIAHImport, folder: Path) -> Imported:
-    """Write an AIAH data folder.
-
-    Args:
-        wanted: from where.
-        folder: becomes the data folder, with `questions.jsonl`, `clips/` and `provenance.json`.
+    """Write an AIAH data folder, with `questions.jsonl`, `clips/` and `provenance.json`.
 
     Raises:
         GreavesError: a source is broken, the speaker fails, or the folder holds another import.
@@ -156,14 +157,11 @@ def _write(
             raise DataError(
                 f"no {name} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
             )
-    asked = [item for name in ("harmful", "benign") if name in parts for item in parts[name].items]
-    lines = {QUESTIONS: [_row(item, made[item.id], {}) for item in asked]}
-    if "speech-specific" in parts:
-        spelled = parts["speech-specific"]
-        lines[SPEECH_SPECIFIC] = [
-            _row(item, made[item.id], {"prompt": spelled.prompts[item.id]})
-            for item in spelled.items
-        ]
+    lines: dict[str, list[dict[str, str]]] = {}
+    for name, part in parts.items():
+        rows = [_row(item, made[item.id], part.prompts.get(item.id)) for item in part.items]
+        file = SPEECH_SPECIFIC if name == "speech-specific" else QUESTIONS
+        lines.setdefault(file, []).extend(rows)
     texts = {name: as_lines(rows) for name, rows in lines.items()}
     label = RECONSTRUCTED if parts["harmful"].spoken_here else ""
     counts = {name: len(part.items) for name, part in parts.items()}
@@ -194,7 +192,7 @@ def _write(
     return Imported(folder, label, counts, left_out, remarks)
 
 
-def _row(item: PlannedItem, clip: MadeClip, more: Mapping[str, str]) -> dict[str, str]:
+def _row(item: PlannedItem, clip: MadeClip, prompt: str | None) -> dict[str, str]:
     row = {"id": item.id, "kind": item.kind, "category": item.category, "text": item.text}
-    row |= {**more, "clip": clip.path}
+    row |= {"clip": clip.path} if prompt is None else {"prompt": prompt, "clip": clip.path}
     return {**row, "voice": clip.voice} if clip.voice else row

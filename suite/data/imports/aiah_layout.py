@@ -1,16 +1,24 @@
-"""An AIAH data folder: its files, the topics that AIAH asks about, and a section of it."""
+"""An AIAH data folder: its files, the topics asked about, a section, its distracting clips."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, ValidationError
+
+from greaves.base.errors import DataError
+from greaves.base.records import Record
 from greaves.data.alignment.plan import PlannedItem
+from greaves.data.speech.clips import MAX_SECONDS, MIN_SECONDS
+from greaves.data.tables import read_object
 
 QUESTIONS = "questions.jsonl"
 SPEECH_SPECIFIC = "speech_specific.jsonl"
+DISTRACTION = "distraction.json"
 
 TOPICS: tuple[str, ...] = (
     "Illegal Activity",
@@ -60,11 +68,7 @@ def topic_remarks(
 ) -> list[str]:
     """Remarks on topics that do not enter, and on those without the published 50 questions.
 
-    Args:
-        kind: of the questions.
-        items: the questions that enter.
-        topics: those that enter.
-        others: how many questions there are of each other topic.
+    `items` and `topics` enter; `others` tells how many questions there are of each other topic.
     """
     remarks: list[str] = []
     if others:
@@ -75,3 +79,31 @@ def topic_remarks(
     if short:
         remarks.append(f"{kind}: not {PER_TOPIC} questions of every topic: {', '.join(short)}")
     return remarks
+
+
+class Distraction(Record):
+    """Length and seed of the distracting clips of a data folder (AIAH, setting 2).
+
+    Attributes:
+        seconds: AIAH drew 2 to 14 s. Default 2, the shortest of these, which every model hears
+            whole (the pocket LALM hears 4 s).
+        seed: of the noise; each question has its own, which follows from this one and its id.
+    """
+
+    seconds: Annotated[float, Field(ge=MIN_SECONDS, le=MAX_SECONDS)] = 2.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+def read_distraction(folder: Path) -> Distraction:
+    """What `distraction.json` says, or the defaults where there is none.
+
+    Raises:
+        DataError: the file cannot be read, or a field is unknown or out of range.
+    """
+    path = folder / DISTRACTION
+    try:
+        return Distraction.model_validate(read_object(path) or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise DataError(f"{name}: {first['msg'].lower()}", where=str(path)) from None

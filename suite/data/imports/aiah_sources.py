@@ -12,31 +12,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.alignment.plan import PlannedItem
 from greaves.data.imports.aiah_layout import (
     QUESTIONS,
     TOPICS,
     Kind,
     Section,
-    same_topic,
-    topic_remarks,
 )
-from greaves.data.imports.named_clips import (
+from greaves.data.imports.numbered_questions import (
     HUB,
     LIST,
+    Texts,
     clips_of,
     find_clips,
     hub_folder,
-    named_section,
+    numbered_section,
+    read_texts,
 )
 from greaves.data.imports.own_questions import greaves_section, texts_section
-from greaves.data.imports.question_texts import Place, Texts, read_texts
 
 HARMFUL_LAYOUTS = ("authors", "hub", "sarsteer", "safebench", "greaves")
 BENIGN_LAYOUTS = ("sarsteer", "greaves", "texts")
@@ -80,10 +77,7 @@ class SourceSpec:
 def read_section(kind: Kind, spec: SourceSpec, work: Path) -> Section:
     """Questions of one kind from a source.
 
-    Args:
-        kind: harmful or benign.
-        spec: where they lie.
-        work: folder for clips that have to be unpacked.
+    Clips that have to be unpacked go to the folder `work`.
 
     Raises:
         DataError: the layout is unknown, cannot be told or has no such questions; files are broken.
@@ -93,10 +87,8 @@ def read_section(kind: Kind, spec: SourceSpec, work: Path) -> Section:
         section = greaves_section(kind, spec.path, spec.licence)
     elif layout == "texts":
         section = texts_section(spec.path, spec.licence)
-    elif layout == "safebench":
-        section = _safebench(spec)
     else:
-        section = _named(kind, layout, spec, work)
+        section = _numbered(kind, layout, spec, work)
     if not section.items:
         reason = next(iter(section.left_out.items()), ("nothing", "was found"))
         raise DataError(
@@ -138,43 +130,29 @@ def _layout(kind: Kind, spec: SourceSpec) -> str:
     )
 
 
-def _named(kind: Kind, layout: str, spec: SourceSpec, work: Path) -> Section:
-    folder, about = spec.path, {"source": spec.path.resolve().name}
-    if layout == "hub":
-        folder, about = hub_folder(spec.source, work / "fetched")
-    inner = folder / spec.clips if spec.clips else folder
-    if layout == "hub":
-        inner = clips_of(inner, work / "unpacked")
-    clips, strangers = find_clips(inner)
-    texts = _texts(layout, spec, folder)
-    remarks = []
-    if strangers:
-        remarks.append(f"sound files not called by topic and number: {', '.join(strangers)}")
-    remarks += [
-        f"{name} writes blanks as hyphens: real hyphens are lost"
-        for name in texts.files
-        if name.endswith(".txt")
-    ]
-    return named_section(
-        kind,
-        clips,
-        texts,
-        spec.topics,
-        _about(layout, about, spec, texts),
-        remarks=remarks,
-        # Whether the clips of figstep_audio are those of AIAH is not told anywhere.
-        spoken_here=layout == "sarsteer",
-    )
-
-
-def _about(layout: str, source: dict[str, Any], spec: SourceSpec, texts: Texts) -> dict[str, Any]:
-    return {
-        "layout": layout,
-        **source,
-        "topics": list(spec.topics),
-        "files": texts.files,
-        "licence": spec.licence or LICENCES[layout],
-    }
+def _numbered(kind: Kind, layout: str, spec: SourceSpec, work: Path) -> Section:
+    folder = spec.path
+    about: dict[str, Any] = {"source": folder.resolve().name}
+    clips, remarks = None, list[str]()
+    if layout == "safebench":
+        texts = read_texts(spec.path)
+    else:
+        if layout == "hub":
+            folder, about = hub_folder(spec.source, work / "fetched")
+        inner = folder / spec.clips if spec.clips else folder
+        clips, strangers = find_clips(
+            clips_of(inner, work / "unpacked") if layout == "hub" else inner
+        )
+        texts = _texts(layout, spec, folder)
+        if strangers:
+            remarks.append(f"sound files not called by topic and number: {', '.join(strangers)}")
+        lists = [name for name in texts.files if name.endswith(".txt")]
+        remarks += [f"{name} writes blanks as hyphens: real hyphens are lost" for name in lists]
+    about = {"layout": layout, **about, "topics": list(spec.topics), "files": texts.files}
+    about["licence"] = spec.licence or LICENCES[layout]
+    # Whether the clips of figstep_audio are those of AIAH is not told anywhere.
+    ours = layout in ("safebench", "sarsteer")
+    return numbered_section(kind, clips, texts, spec.topics, about, remarks, spoken_here=ours)
 
 
 def _texts(layout: str, spec: SourceSpec, folder: Path) -> Texts:
@@ -189,24 +167,3 @@ def _texts(layout: str, spec: SourceSpec, folder: Path) -> Texts:
             do="give them: --texts SafeBench.csv (FigStep's repository), or a list of clips",
         )
     return read_texts(*paths)
-
-
-def _safebench(spec: SourceSpec) -> Section:
-    texts = read_texts(spec.path)
-    order = {same_topic(topic): (rank, topic) for rank, topic in enumerate(spec.topics)}
-    wanted = [
-        (*order[place.key[0]], place.number, text)
-        for place, text in texts.questions
-        if place.key[0] in order
-    ]
-    items = [
-        PlannedItem(id=Place(topic, number).name, kind="harmful", category=topic, text=text)
-        for _, topic, number, text in sorted(wanted)
-    ]
-    others = Counter(place.topic for place, _ in texts.questions if place.key[0] not in order)
-    return Section(
-        items=tuple(items),
-        about=_about("safebench", {"source": spec.path.resolve().name}, spec, texts),
-        remarks=tuple(topic_remarks("harmful", items, spec.topics, others)),
-        spoken_here=True,
-    )

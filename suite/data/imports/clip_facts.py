@@ -1,4 +1,4 @@
-"""What is known of clips, decoded once: whether they can be heard, how long and how loud they are.
+"""What is known of clips, clips that are computed, and the cache of what Greaves can make again.
 
 A header can promise sound that the body does not hold, so a clip counts as heard only once it was
 read as a model would read it. What was found is kept in the cache by the SHA-256 of the clip's
@@ -7,24 +7,27 @@ bytes: 20,000 clips are decoded on the first start and only hashed on later ones
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from greaves.base.errors import DataError
 from greaves.base.records import Record
-from greaves.data.imports.made_clips import cache_folder, keep
+from greaves.base.store import replacing
 from greaves.data.speech.clips import clip_hash, load_clip
 from greaves.data.speech.voices import SAMPLE_RATE
 
 _RULES = 1
 """Changes with what `load_clip` refuses, so that older findings are not reused."""
-
-_EVERY = 500
-"""Clips decoded between two writes to the cache."""
 
 
 class ClipFacts(Record):
@@ -46,34 +49,37 @@ class ClipFacts(Record):
 def clip_facts(clips: Iterable[Path]) -> dict[Path, ClipFacts]:
     """Facts of some clips, read from the cache or decoded now.
 
-    A cache that cannot be written is no error: the clips are decoded again the next time.
-
-    Args:
-        clips: paths; one that does not exist has a fault.
+    A clip that does not exist has a fault. A cache that cannot be written is no error: the clips
+    are decoded again the next time.
     """
-    cache = _Cache()
+    decoder = soundfile.__libsndfile_version__  # another one may read what this one cannot
+    folder = cache_folder() / f"clip-facts-{_RULES}-libsndfile-{decoder}"
     found: dict[Path, ClipFacts] = {}
-    try:
-        for number, clip in enumerate(dict.fromkeys(clips), start=1):
-            found[clip] = _of_one(clip, cache)
-            if number % _EVERY == 0:
-                cache.keep()
-    finally:
-        cache.keep()
+    hashes: dict[str, dict[Path, str]] = {}  # by the first digit, which names a file of the cache
+    for clip in dict.fromkeys(clips):
+        try:
+            name = clip_hash(clip)
+            hashes.setdefault(name[0], {})[clip] = name
+        except DataError as error:
+            found[clip] = ClipFacts(fault=error.what)
+        except OSError as error:  # a folder, or no permission
+            found[clip] = ClipFacts(fault=f"the clip cannot be read ({error.strerror})")
+    for digit, names in hashes.items():
+        file = folder / f"{digit}.json"
+        known = _read(file)
+        before = len(known)
+        try:
+            for clip, name in names.items():
+                if name not in known:
+                    known[name] = _decode(clip)
+                found[clip] = known[name]
+        finally:
+            # Another process may write too, and then some clips are decoded again.
+            if len(known) > before:
+                facts = {name: one.model_dump() for name, one in known.items()}
+                with suppress(OSError):
+                    keep(file, json.dumps(facts).encode())
     return found
-
-
-def _of_one(clip: Path, cache: _Cache) -> ClipFacts:
-    try:
-        name = clip_hash(clip)
-    except DataError as error:
-        return ClipFacts(fault=error.what)
-    except OSError as error:  # a folder, or no permission
-        return ClipFacts(fault=f"the clip cannot be read ({error.strerror})")
-    known = cache.get(name)
-    if known is None:
-        known = cache.put(name, _decode(clip))
-    return known
 
 
 def _decode(clip: Path) -> ClipFacts:
@@ -88,42 +94,53 @@ def _decode(clip: Path) -> ClipFacts:
     )
 
 
-class _Cache:
-    """Files of facts, by the first digit of the clips' hashes."""
-
-    def __init__(self) -> None:
-        decoder = soundfile.__libsndfile_version__  # another one may read what this one cannot
-        self._folder = cache_folder() / f"clip-facts-{_RULES}-libsndfile-{decoder}"
-        self._files: dict[str, dict[str, ClipFacts]] = {}
-        self._changed: set[str] = set()
-
-    def get(self, name: str) -> ClipFacts | None:
-        return self._file(name[0]).get(name)
-
-    def put(self, name: str, facts: ClipFacts) -> ClipFacts:
-        self._file(name[0])[name] = facts
-        self._changed.add(name[0])
-        return facts
-
-    def keep(self) -> None:
-        """Write what is new; another process may write too, and then some clips are read again."""
-        for prefix in sorted(self._changed):
-            facts = {name: one.model_dump() for name, one in self._files[prefix].items()}
-            try:
-                keep(self._folder / f"{prefix}.json", json.dumps(facts).encode())
-            except OSError:
-                break
-        self._changed.clear()
-
-    def _file(self, prefix: str) -> dict[str, ClipFacts]:
-        if prefix not in self._files:
-            self._files[prefix] = _read(self._folder / f"{prefix}.json")
-        return self._files[prefix]
-
-
 def _read(path: Path) -> dict[str, ClipFacts]:
     try:
         content = json.loads(path.read_bytes())
         return {name: ClipFacts.model_validate(facts) for name, facts in content.items()}
     except (OSError, ValueError, ValidationError, AttributeError):
         return {}  # not there, or spoilt: found out again
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/greaves`, by default `~/.cache/greaves`; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a relative path is to be ignored.
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "greaves"
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the cache, whole or not at all; not waiting for the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+def made_clip(samples: NDArray[np.float64], rate: int) -> Path:
+    """A WAV file of 16-bit PCM with these samples, in the cache under the hash of its bytes.
+
+    Args:
+        samples: [samples], full scale being 1; what lies beyond is cut off.
+        rate: in Hz.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    whole = np.rint(np.clip(samples, -1.0, 1.0) * np.iinfo(np.int16).max).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, whole, rate, format="WAV", subtype="PCM_16")
+    data = file.getvalue()
+    path = cache_folder() / "made-clips" / f"{hashlib.sha256(data).hexdigest()}.wav"
+    try:
+        if not path.is_file() or path.read_bytes() != data:
+            keep(path, data)
+    except OSError as error:
+        raise DataError(
+            f"a clip without speech cannot be kept ({error.strerror})",
+            where=str(path.parent),
+            do="set XDG_CACHE_HOME to a folder that can be written",
+        ) from None
+    return path

@@ -40,15 +40,7 @@ def greaves_section(kind: Kind, folder: Path, licence: str) -> Section:
                 where=where,
                 do="use letters, digits, '.', '_' and '-'",
             )
-        items.append(
-            PlannedItem(
-                id=name,
-                kind=kind,
-                category=optional_field(row, "category", where),
-                text=field(row, "text", where),
-                clip_from=str(inside(folder, field(row, "clip", where), where)),
-            )
-        )
+        items.append(_item(name, kind, folder, row, where))
     before = read_provenance(folder)
     about: dict[str, Any] = {
         "layout": "greaves",
@@ -85,12 +77,8 @@ def texts_section(path: Path, licence: str) -> Section:
                 clip_from=str(inside(path.parent, clip, where)) if clip else "",
             )
         )
-    about = {
-        "layout": "texts",
-        "source": path.name,
-        "files": {path.name: file_hash(path)},
-        "licence": licence or "your own",
-    }
+    about = {"layout": "texts", "source": path.name, "files": {path.name: file_hash(path)}}
+    about["licence"] = licence or "your own"
     return Section(tuple(items), about)
 
 
@@ -110,7 +98,7 @@ def columns_of(given: str) -> dict[str, str]:
     Raises:
         DataError: a field is unknown or named twice.
     """
-    columns = {name: name for name in FIELDS}
+    columns = dict(OWN_NAMES)
     named: set[str] = set()
     for pair in filter(None, (part.strip() for part in given.split(","))):
         name, sign, column = pair.partition("=")
@@ -125,6 +113,23 @@ def columns_of(given: str) -> dict[str, str]:
     return columns
 
 
+OWN_NAMES = {name: name for name in FIELDS}
+
+
+def _item(
+    name: str,
+    kind: Kind,
+    folder: Path,
+    row: dict[str, Any],
+    where: str,
+    columns: Mapping[str, str] = OWN_NAMES,
+) -> PlannedItem:
+    clip = str(inside(folder, field(row, columns["clip"], where), where))
+    text = field(row, columns["text"], where)
+    category = optional_field(row, columns["category"], where)
+    return PlannedItem(id=name, kind=kind, category=category, text=text, clip_from=clip)
+
+
 def spelled_out_section(path: Path, columns: Mapping[str, str], licence: str) -> Section:
     """Rows of a table as questions of setting 3; clips are paths relative to the table.
 
@@ -137,16 +142,7 @@ def spelled_out_section(path: Path, columns: Mapping[str, str], licence: str) ->
     prompts: dict[str, str] = {}
     for number, (where, row) in enumerate(read_table(path), start=1):
         name = f"speech-specific-{number:03d}"
-        clip = inside(path.parent, field(row, columns["clip"], where), where)
-        items.append(
-            PlannedItem(
-                id=name,
-                kind="harmful",
-                category=optional_field(row, columns["category"], where),
-                text=field(row, columns["text"], where),
-                clip_from=str(clip),
-            )
-        )
+        items.append(_item(name, "harmful", path.parent, row, where, columns))
         prompts[name] = field(row, columns["prompt"], where)
     if not items:
         raise DataError("there are no rows", where=str(path))

@@ -27,10 +27,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def data_label(folder: Path) -> str:
-    """What must be printed beside every number from this data folder, such as "reconstructed".
-
-    Returns:
-        The label, or "" where there is nothing to say.
+    """What must be printed beside every number from this data folder: "reconstructed", or "".
 
     Raises:
         DataError: as `read_provenance`, or the label is not text.
@@ -42,15 +39,7 @@ def data_label(folder: Path) -> str:
 
 
 def run_label(label: str, folders: Mapping[str, Path]) -> str:
-    """Label of a run: the recipe's own, and what must be said of its data.
-
-    Args:
-        label: of the recipe.
-        folders: benchmark -> its data folder.
-
-    Returns:
-        For instance "aiah: reconstructed"; labels are joined by "; ".
-    """
+    """The recipe's label and those of data folders, given by benchmark: "aiah: reconstructed"."""
     said = [f"{name}: {own}" for name, folder in folders.items() if (own := data_label(folder))]
     return "; ".join(filter(None, [label, *said]))
 

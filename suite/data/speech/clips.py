@@ -1,4 +1,4 @@
-"""Clips in: read, check, mix down, resample."""
+"""Clips in: read, check, mix down, resample; what is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from greaves.base.errors import DataError
+from greaves.data.speech.voices import SAMPLE_RATE
 
 MIN_RATE = 8_000
 """Hz. Below it consonants are gone, and a model's answer says little about the model."""
@@ -54,38 +55,34 @@ def load_clip(path: str | Path, rate: int) -> NDArray[np.float32]:
             not numbers. No more than 30 s of it is ever decoded.
     """
     path = Path(path)
-    where = str(path)
+    again = "record or build it again"
+
+    def fault(what: str, do: str = "") -> DataError:
+        return DataError(what, where=str(path), do=do)
+
     try:
         size = path.stat().st_size if path.is_file() else None
     except (OSError, ValueError) as error:  # a name that is too long, no permission, NUL
-        kind = type(error).__name__
-        raise DataError(f"the clip cannot be opened ({kind})", where=where[:200]) from None
+        what = f"the clip cannot be opened ({type(error).__name__})"
+        raise DataError(what, where=str(path)[:200]) from None
     if size is None:
-        raise DataError("there is no such clip", where=where, do="check the path in the data file")
+        raise fault("there is no such clip", "check the path in the data file")
     if size == 0:
-        raise DataError("the clip is an empty file", where=where, do="record or build it again")
+        raise fault("the clip is an empty file", again)
     mono, found = _decoded(path)
+    seconds = len(mono) / found
     if found < MIN_RATE:
-        raise DataError(
-            f"the clip is sampled at {found} Hz, below {MIN_RATE} Hz",
-            where=where,
-            do=f"record it at {rate} Hz",
-        )
+        what = f"the clip is sampled at {found} Hz, below {MIN_RATE} Hz"
+        raise fault(what, f"record it at {rate} Hz")
     if len(mono) == 0:
-        raise DataError("the clip has no samples", where=where, do="record or build it again")
+        raise fault("the clip has no samples", again)
     if len(mono) < MIN_SECONDS * found:
-        raise DataError(
-            f"the clip lasts {len(mono) / found:.4f} s, less than {MIN_SECONDS} s",
-            where=where,
-            do="record or build it again",
-        )
+        raise fault(f"the clip lasts {seconds:.4f} s, less than {MIN_SECONDS} s", again)
     if not np.isfinite(mono).all():
-        raise DataError("the clip holds samples that are not numbers", where=where)
+        raise fault("the clip holds samples that are not numbers")
     if np.abs(mono).max() > MAX_PEAK:
-        raise DataError("the clip holds samples far beyond full scale", where=where)
-    if found != rate:
-        mono = soxr.resample(mono, found, rate).astype(np.float32)
-    return mono
+        raise fault("the clip holds samples far beyond full scale")
+    return mono if found == rate else soxr.resample(mono, found, rate).astype(np.float32)
 
 
 def _decoded(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -94,46 +91,33 @@ def _decoded(path: Path) -> tuple[NDArray[np.float32], int]:
     Raises:
         DataError: it is not audio, too long, or of more channels or a higher rate than there are.
     """
+
+    def fault(what: str, do: str) -> DataError:
+        return DataError(what, where=str(path), do=do)
+
     try:
         with soundfile.SoundFile(path) as file:
             rate, longest = file.samplerate, int(MAX_SECONDS * file.samplerate)
             if rate > MAX_RATE or file.channels > MAX_CHANNELS:
-                raise DataError(
-                    f"the clip claims {file.channels} channels at {rate} Hz",
-                    where=str(path),
-                    do=f"at most {MAX_CHANNELS} channels and {MAX_RATE} Hz are read",
-                )
+                most = f"at most {MAX_CHANNELS} channels and {MAX_RATE} Hz are read"
+                raise fault(f"the clip claims {file.channels} channels at {rate} Hz", most)
             if file.frames == UNKNOWN:
-                raise DataError(
-                    "the clip does not say how long it is",
-                    where=str(path),
-                    do="write it again, to a file and not through a pipe",
-                )
-            if file.frames > longest:
-                raise _too_long(path, f"{file.frames / rate:.1f} s, ")
+                do = "write it again, to a file and not through a pipe"
+                raise fault("the clip does not say how long it is", do)
             parts: list[NDArray[np.float32]] = []
-            read = 0
-            while read <= longest:  # whatever the header says
+            read, said = 0, f"{file.frames / rate:.1f} s, " if file.frames > longest else ""
+            while read <= longest and not said:  # whatever the header says
                 block = file.read(BLOCK, dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 parts.append(block.mean(axis=1, dtype=np.float32))
                 read += len(block)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:  # TypeError: a raw file
-        raise DataError(
-            f"the clip cannot be read as audio ({error})", where=str(path), do="build it again"
-        ) from None
-    if read > longest:
-        raise _too_long(path)
+        raise fault(f"the clip cannot be read as audio ({error})", "build it again") from None
+    if said or read > longest:
+        what = f"the clip lasts {said}more than {MAX_SECONDS:.0f} s"
+        raise fault(what, "cut it; the model would not hear the rest")
     return np.concatenate(parts or [np.zeros(0, np.float32)]), rate
-
-
-def _too_long(path: Path, seconds: str = "") -> DataError:
-    return DataError(
-        f"the clip lasts {seconds}more than {MAX_SECONDS:.0f} s",
-        where=str(path),
-        do="cut it; the model would not hear the rest",
-    )
 
 
 @lru_cache(maxsize=100_000)
@@ -155,3 +139,52 @@ def clip_hash(path: str | Path) -> str:
             "there is no such clip", where=str(path), do="check the path in the data file"
         ) from None
     return _hash_file(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+SILENT_PEAK = 0.003
+"""Of full scale (-50 dBFS). The quietest synthetic voice peaks above 0.1."""
+
+FULL_SCALE = 0.999
+"""A sample at or above this share of full scale may have been cut off."""
+
+CLIPPED_RUN = 3
+"""So many samples in a row at full scale are cut-off peaks; one or two are merely loud."""
+
+CLIPPED_SHARE = 0.001
+"""A clip with more than this share of its samples in such runs is called clipped."""
+
+
+def clip_fault(path: Path) -> str:
+    """Why a clip cannot go into a set: `load_clip` refuses it, silence, clipping; "" if it can."""
+    if fault := unheard(path):
+        return fault
+    levels = _levels(path)
+    share = max(_share_clipped(channel) for channel in levels.T)
+    if share > CLIPPED_SHARE:
+        return f"the clip is clipped ({share:.1%} of its samples are cut off at full scale)"
+    return ""
+
+
+def unheard(path: Path) -> str:
+    """Why nothing can be heard of a clip: what `load_clip` refuses, and silence; "" if it can."""
+    try:
+        load_clip(path, SAMPLE_RATE)
+    except DataError as error:
+        return error.what
+    peak = float(_levels(path).max())
+    return f"the clip is silent (peak {peak:.4f} of full scale)" if peak < SILENT_PEAK else ""
+
+
+def _levels(path: Path) -> NDArray[np.float32]:
+    """Absolute values of the samples, [samples, channels]."""
+    samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    levels: NDArray[np.float32] = np.abs(samples)
+    return levels
+
+
+def _share_clipped(levels: NDArray[np.float32]) -> float:
+    """Share of samples that stand in runs at full scale of `CLIPPED_RUN` or more."""
+    full = np.concatenate(([False], levels >= FULL_SCALE, [False]))
+    edges = np.flatnonzero(full[1:] != full[:-1])
+    lengths = edges[1::2] - edges[::2]
+    return float(lengths[lengths >= CLIPPED_RUN].sum() / len(levels))

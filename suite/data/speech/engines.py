@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from greaves.base.errors import GreavesError
 from greaves.data.speech.espeak_process import EspeakProcess
-from greaves.data.speech.voices import SAMPLE_RATE, espeak_version, ordinary_voices
+from greaves.data.speech.voices import SAMPLE_RATE, espeak, ordinary_voices
 
 
 class UnspeakableError(GreavesError):
     """One text that a speaker will not say; the other texts of the set are not affected."""
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """A spoken text.
-
-    Attributes:
-        wav: bytes of a WAV file, 16 bits a sample.
-        voice: everything that decides the sound, in one string.
-    """
+class Spoken(NamedTuple):
+    """A spoken text: a WAV file of 16 bits a sample, and all that decides its sound in one text."""
 
     wav: bytes
     voice: str
@@ -60,7 +53,7 @@ class EspeakEngine:
 
     def __init__(self) -> None:
         self.parallel = 1  # there is one process
-        self._version = espeak_version().split()[0]
+        self._version = espeak().version()
         self._voices = ordinary_voices()
         self._process = EspeakProcess()
 

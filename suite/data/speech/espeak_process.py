@@ -24,7 +24,7 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from greaves.data.speech.voices import SAMPLE_RATE, EspeakVoice, SpeechError, seed_noise
+from greaves.data.speech.voices import SAMPLE_RATE, EspeakVoice, SpeechError, espeak
 
 OK, SILENT = b"+", b"-"
 
@@ -103,7 +103,7 @@ def _answer(payload: bytes) -> None:
 
 def main() -> None:
     """Speak until the other end is closed."""
-    seed_noise(0)
+    espeak().seed_noise(0)
     for line in sys.stdin.buffer:
         child = os.fork()
         if child == 0:

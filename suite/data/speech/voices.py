@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product, starmap
 from typing import Literal
 
 import numpy as np
@@ -84,11 +85,13 @@ class _Engine:
         return 0
 
     def version(self) -> str:
+        """For provenance, such as "1.52.0"."""
         self._library.espeak_Info.restype = ctypes.c_char_p
         found: bytes = self._library.espeak_Info(None)
-        return found.decode()
+        return found.decode().split()[0]
 
     def seed_noise(self, seed: int) -> None:
+        """Seeds the noise in consonants and breath, which is otherwise seeded by the clock."""
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
 
     def synthesise(
@@ -108,26 +111,9 @@ class _Engine:
 
 
 @cache
-def _engine() -> _Engine:
+def espeak() -> _Engine:
+    """The espeak-ng library. Raises SpeechError if espeakng-loader is not installed."""
     return _Engine()
-
-
-def espeak_version() -> str:
-    """Version of the espeak-ng library in use, for provenance.
-
-    Raises:
-        SpeechError: espeakng-loader is not installed.
-    """
-    return _engine().version()
-
-
-def seed_noise(seed: int) -> None:
-    """Seeds the noise in consonants and breath, which espeak-ng otherwise seeds by the clock.
-
-    Raises:
-        SpeechError: espeakng-loader is not installed.
-    """
-    _engine().seed_noise(seed)
 
 
 @dataclass(frozen=True)
@@ -170,10 +156,7 @@ class EspeakVoice:
         return HELD_OUT_VARIANTS[self.variant]
 
     def say(self, text: str) -> npt.NDArray[np.float32]:
-        """Speaks `text`.
-
-        Args:
-            text: what to say, plain English.
+        """Speaks plain English.
 
         Returns:
             Mono samples in [-1, 1] at 16 kHz, shape [samples].
@@ -181,7 +164,7 @@ class EspeakVoice:
         Raises:
             SpeechError: espeak-ng is not installed or does not know the voice.
         """
-        samples, rate = _engine().synthesise(text, self.name, self.rate, self.pitch)
+        samples, rate = espeak().synthesise(text, self.name, self.rate, self.pitch)
         spoken: npt.NDArray[np.float32] = soxr.resample(samples, rate, SAMPLE_RATE)
         return spoken.astype(np.float32)
 
@@ -190,13 +173,7 @@ def voices(
     variants: Sequence[str], rates: Sequence[int], pitches: Sequence[int]
 ) -> tuple[EspeakVoice, ...]:
     """Every combination of the given variants, speeds and pitches in every accent."""
-    return tuple(
-        EspeakVoice(variant, accent, rate, pitch)
-        for variant in variants
-        for accent in ACCENTS
-        for rate in rates
-        for pitch in pitches
-    )
+    return tuple(starmap(EspeakVoice, product(variants, ACCENTS, rates, pitches)))
 
 
 def training_voices() -> tuple[EspeakVoice, ...]:

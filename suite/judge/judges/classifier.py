@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from greaves.base.errors import ModelError
 from greaves.base.records import Kind, Outcome, Question, Response, Verdict
-from greaves.judge.classifier_models import PRESETS, Finding, Generating, Labelling, Preset, Reader
+from greaves.judge.classifier_models import PRESETS, Finding, Generating, Labelling, Preset
 from greaves.judge.contract import Judge, judge_options, register_judge
 from greaves.judge.degenerate import Flaw, flaw_of
 
@@ -151,7 +151,7 @@ class Classifier(Judge):
         return self._read_batch(pairs[:middle]) + self._read_batch(pairs[middle:])
 
     @cached_property
-    def _reader(self) -> Reader:
+    def _reader(self) -> Generating | Labelling:
         chosen = self.options
         if self._preset is None:
             return Labelling(self._folder, chosen.labels, chosen.pair, chosen.device, self._dtype)
@@ -197,7 +197,7 @@ class Classifier(Judge):
         if chosen.labels:
             raise ModelError(f"preset {chosen.preset!r} takes no labels", do="leave them out")
         cuts = {"characters": chosen.characters, "tokens": chosen.tokens}
-        asked = {name: value for name, value in cuts.items() if value is not None}
+        asked: dict[str, Any] = {name: one for name, one in cuts.items() if one is not None}
         return replace(PRESETS[chosen.preset], **asked)
 
 

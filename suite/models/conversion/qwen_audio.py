@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -88,32 +89,33 @@ def convert(
     config = read_config(source)
     table = rules(config)
     places = _places(source, table)
+    opened = lru_cache(maxsize=1)(WeightFile)  # what is not mapped is in memory as a whole
     tokens = _base_tokens(source, config)
     warnings = _warnings(source, tokens)
     parts = {native: (name, n) for name in places for n, native in enumerate(table[name].natives)}
     sizes: dict[str, int] = {}
     for native, (name, _) in parts.items():
         numbers = math.prod(table[name].shape) // len(table[name].natives)
-        sizes[native] = numbers * places[name].dtype(name).itemsize
+        sizes[native] = numbers * opened(places[name]).dtype(name).itemsize
     done = count(1)
 
     def read(native: str) -> Tensor:
         name, part = parts[native]
         rows = table[name].shape[0] // len(table[name].natives)
-        tensor = places[name].rows(name, slice(part * rows, (part + 1) * rows))
+        tensor = opened(places[name]).rows(name, slice(part * rows, (part + 1) * rows))
         if native == EMBEDDINGS:
             tensor, first = tensor.clone(), config.token_id(special.AUDIO_START)
-            tensor[first : first + 2] = places[MARKERS].rows(MARKERS, slice(2)).to(tensor)
+            tensor[first : first + 2] = opened(places[MARKERS]).rows(MARKERS, slice(2)).to(tensor)
         on_tensor(next(done), len(parts))
         return tensor
 
     with _whole_or_not(destination) as folder:
         files = write_shards(folder, sizes, read, shard_bytes)
         name, _ = parts[EMBEDDINGS]
-        dtype = str(places[name].dtype(name)).removeprefix("torch.")
+        dtype = str(opened(places[name]).dtype(name)).removeprefix("torch.")
         config.native(dtype).save_pretrained(folder)
         _save_processor(config, tokens, folder)
-        inputs = [source / "config.json", *dict.fromkeys(file.path for file in places.values())]
+        inputs = [source / "config.json", *dict.fromkeys(places.values())]
         if tokens is not None:
             inputs.append(source / RANKS)
         for notice in sorted(path for name in _NOTICES for path in source.glob(name)):
@@ -129,15 +131,15 @@ def convert(
     return Converted(destination, len(table), sum(sizes.values()), files, tuple(warnings))
 
 
-def _places(source: Path, table: dict[str, Rule]) -> dict[str, WeightFile]:
+def _places(source: Path, table: dict[str, Rule]) -> dict[str, Path]:
     """Which file holds each tensor, once all are there, of their shapes, and no other."""
-    places: dict[str, WeightFile] = {}
+    places: dict[str, Path] = {}
     for path in weight_files(source):
         file = WeightFile(path)
         for name, shape in file.shapes().items():
             fault, do = "", ""
             if name in places:
-                fault = f"tensor {name!r} is in {places[name].path.name} too"
+                fault = f"tensor {name!r} is in {places[name].name} too"
             elif name not in table:
                 fault = f"unknown tensor {name!r}"
                 do = "only first-generation Qwen-Audio is converted"
@@ -148,7 +150,7 @@ def _places(source: Path, table: dict[str, Rule]) -> dict[str, WeightFile]:
                 do = "convert the checkpoint that was not quantised"
             if fault:
                 raise ModelError(fault, where=str(path), do=do)
-            places[name] = file
+            places[name] = path
     missing = sorted(table.keys() - places.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

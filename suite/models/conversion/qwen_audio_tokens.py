@@ -68,10 +68,7 @@ CHAT_TEMPLATE = Path(__file__).with_name("qwen_audio.jinja").read_text().removes
 
 
 def read_ranks(path: Path) -> list[bytes]:
-    """The tokens of a tiktoken file, in rank order; a token's rank is its id.
-
-    Args:
-        path: lines of a base64 token, a space and its rank.
+    """The tokens of a tiktoken file (lines of a base64 token, a space, its rank and id), in order.
 
     Raises:
         ModelError: the file cannot be read, a line is something else, a token or rank occurs

@@ -71,7 +71,6 @@ class WeightFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         try:
             with path.open("rb") as file:
                 start = file.read(len(_LFS_POINTER))

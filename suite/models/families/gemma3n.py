@@ -22,7 +22,7 @@ from transformers.models.gemma3n.modeling_gemma3n import (
 
 from greaves.base.conversation import Conversation
 from greaves.models.audio_text_processor import Heard
-from greaves.models.batches import Tokens
+from greaves.models.decoder import Tokens
 from greaves.models.transformers_lalm import TransformersLALM, register_family
 
 AUDIO_TOKENS = 188

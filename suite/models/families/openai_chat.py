@@ -30,7 +30,7 @@ from greaves.base.errors import ModelError
 from greaves.base.records import MODES, Mode, content_hash
 from greaves.base.usage import Usage
 from greaves.data.speech.clips import load_clip
-from greaves.models.chat_text import NONE, TEMPLATE, check_system
+from greaves.models.chat_text import NONE, TEMPLATE, chat_turns, check_system
 from greaves.models.contract import LALM, Generated, Unanswered, register_model
 from greaves.models.points import RATE, Wave
 
@@ -114,9 +114,19 @@ class OpenAIChat(LALM):
     def _messages(
         self, conversation: Conversation, spoken: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
+        """The turns of a conversation; its clip, if it has one, comes as a part."""
+        if conversation.reply:
+            raise ModelError(
+                "a chat server begins the assistant's turn itself: it takes no prefilled reply",
+                do="leave such tasks and methods to models that are loaded here",
+            )
         if self._system is not None:
             conversation = conversation.after_system(self._system)
-        return _messages(conversation, spoken)
+        turns = chat_turns(conversation, "")
+        if spoken:
+            said = [{"type": "text", "text": conversation.text}] if conversation.text else []
+            turns[-1]["content"] = spoken + said
+        return turns
 
     def respond(
         self,
@@ -160,23 +170,6 @@ class OpenAIChat(LALM):
 
     def usage(self) -> Usage:
         return self._server.usage()
-
-
-def _messages(conversation: Conversation, spoken: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The turns of a conversation; its clip, if it has one, comes as a part."""
-    if conversation.reply:
-        raise ModelError(
-            "a chat server begins the assistant's turn itself: it takes no prefilled reply",
-            do="leave such tasks and methods to models that are loaded here",
-        )
-    content: Any = conversation.text or ""
-    if spoken:
-        said = [{"type": "text", "text": conversation.text}] if conversation.text else []
-        content = spoken + said
-    turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-    if conversation.system is not None:
-        turns.insert(0, {"role": "system", "content": conversation.system})
-    return turns
 
 
 def _generated(reply: ChatReply) -> Generated:

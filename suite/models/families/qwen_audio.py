@@ -37,8 +37,9 @@ from greaves.models.conversion.qwen_audio_tokens import (
     TURN_END,
     TURN_START,
 )
+from greaves.models.decoder import Tokens
 from greaves.models.families.qwen2_audio import Qwen2Audio
-from greaves.models.transformers_lalm import Tokens, register_family
+from greaves.models.transformers_lalm import register_family
 
 HOP = 160
 """Samples at 16 kHz from one mel frame to the next."""

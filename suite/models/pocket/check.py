@@ -39,8 +39,7 @@ class Figure:
     Attributes:
         name: what was measured.
         value: percent, or megabytes for sizes.
-        low: smallest value that meets the goal.
-        high: largest value that meets the goal.
+        low, high: smallest and largest value that meets the goal.
     """
 
     name: str
@@ -68,12 +67,9 @@ Answers = list[tuple[dict[str, Any], Reading]]
 
 
 class Responder:
-    """Puts questions to a pocket model folder, five samples each, as the suite would.
+    """Puts questions to a pocket model folder, as the suite would.
 
-    Args:
-        weights: the model folder.
-        samples: sampled responses to each question, at temperature 1 and top_p 1.
-        seed: base of the samples' seeds.
+    Each is asked `samples` times, at temperature 1 and top_p 1; their seeds follow from `seed`.
     """
 
     def __init__(self, weights: Path, samples: int, seed: int) -> None:
@@ -114,14 +110,9 @@ def check(
     """Measures the pocket LALM.
 
     Args:
-        weights: the model folder.
-        data: the data folders.
-        samples: sampled responses to each question.
+        weights, data: the model folder and the data folders.
+        samples: sampled responses to each question, whose noise follows from `seed`.
         every: ask only each `every`-th question of a folder, for a quick look.
-        seed: of the sampling.
-
-    Returns:
-        Every figure with its goal; a figure's `ok` tells whether the goal is met.
     """
     responder = Responder(weights, samples, seed)
     questions = _questions(data / "aiah")[::every]

@@ -18,7 +18,7 @@ from greaves.base.store import as_lines
 from greaves.data.pocket import grammar
 from greaves.data.pocket.grammar import FORMS, Question, mirror_questions, split_pairs
 from greaves.data.pocket.lexicon import CATEGORIES, FACTS, Pair
-from greaves.data.speech.voices import EspeakVoice, espeak_version, held_out_voices, ordinary_voices
+from greaves.data.speech.voices import EspeakVoice, espeak, held_out_voices, ordinary_voices
 from greaves.data.tables import file_hash
 from greaves.data.task import read_json_lines
 from greaves.models.pocket.clips import encode_clip, speak
@@ -116,7 +116,7 @@ def _write_air_bench(folder: Path, voices: Sequence[EspeakVoice], seed: int) -> 
         chooser.choice([voice])  # the shipped items were drawn with this draw between
         _record(folder / "Chat" / f"{task}_pocket" / name, text, voice)
         said = f'A {voice.sex} voice says: "{text}"{about}'
-        item = {"path": name, "question": question, "answer_gt": answer, "meta_info": said}
+        item: Row = {"path": name, "question": question, "answer_gt": answer, "meta_info": said}
         item |= {"task_name": task, "dataset_name": "pocket", "uniq_id": len(items)}
         items.append(item)
 
@@ -145,12 +145,8 @@ def write_alignment_set(
 ) -> None:
     """Speaks or copies every clip of a drawn set and writes its lines and manifest.
 
-    Args:
-        folder: of the new set.
-        lines: as drawn.
-        seed: that they were drawn with, for the manifest.
-        mirror: the Mirror set, for lines whose clips are copied, byte for byte.
-        note: for the manifest.
+    The manifest tells of `seed`, that the lines were drawn with, and `note`. Clips that are copied,
+    byte for byte, are those of the set `mirror`.
     """
     for line in lines:
         target = folder / line.row["path"]
@@ -264,7 +260,7 @@ def _write_set(
         "counts": dict(counts),
         "seed": seed,
         "split_seed": grammar.SPLIT_SEED,
-        "speech": f"espeak-ng {espeak_version().split()[0]}",
+        "speech": f"espeak-ng {espeak().version()}",
         "licence": LICENCE,
         **facts,
     }

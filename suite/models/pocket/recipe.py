@@ -25,12 +25,11 @@ from transformers import Qwen2AudioForConditionalGeneration as PocketLALM
 from greaves.base.errors import TrainingError
 from greaves.data.pocket.grammar import SPLIT_SEED, split_pairs
 from greaves.data.pocket.lexicon import FACTS, Pair
-from greaves.data.speech.voices import espeak_version
+from greaves.data.speech.voices import espeak
 from greaves.models.pocket.architecture import build_model, build_processor, build_tokenizer
-from greaves.models.pocket.clips import synthesise
+from greaves.models.pocket.clips import SpeechCache, empty_features, synthesise, training_features
 from greaves.models.pocket.folders import build_data
 from greaves.models.pocket.samples import Content, vocabulary_texts
-from greaves.models.pocket.speech_cache import SpeechCache, empty_features, training_features
 from greaves.models.pocket.train_encoder import train_encoder
 from greaves.models.pocket.train_lm import Draw, PseudoAudio, RealAudio, train_language_model
 
@@ -90,7 +89,7 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
         SpeechError: espeak-ng is not installed.
         TrainingError: the work folder belongs to another recipe.
     """
-    espeak = espeak_version().split()[0]
+    espeak_version = espeak().version()
     _claim(work_dir, recipe)
     if not (out / "data" / "air_bench" / "manifest.json").exists():
         build_data(out / "data", recipe.seed + _DATA)
@@ -116,7 +115,7 @@ def train(recipe: Recipe, work_dir: Path, out: Path) -> None:
     provenance: dict[str, Any] = {
         "recipe": asdict(recipe),
         "split_seed": SPLIT_SEED,
-        "espeak-ng": espeak,
+        "espeak-ng": espeak_version,
         "stages": {name: rows[-1] for name, rows in figures.items()},
         "licence": "CC0-1.0: trained by the Greaves authors on synthetic speech only",
         "packages": {name: version(name) for name in _PACKAGES},

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from greaves.base.records import Mode
 from greaves.data.pocket import grammar
-from greaves.data.pocket.grammar import Mode
 from greaves.data.pocket.lexicon import FACTS, OBJECTS, VERBS, Fact, Pair
 from greaves.models.pocket import prompts as written
 

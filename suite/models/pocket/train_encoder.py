@@ -20,15 +20,16 @@ from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGenera
 from greaves.data.pocket.grammar import spoken_words
 from greaves.data.task import read_json_lines
 from greaves.models.pocket.architecture import feature_extractor
-from greaves.models.pocket.clips import decode_clip, mel_frames
-from greaves.models.pocket.optimisers import Optimisers
-from greaves.models.pocket.speech_cache import (
+from greaves.models.pocket.clips import (
     SpeechCache,
     audio_token_counts,
+    decode_clip,
     encode,
+    mel_frames,
     shift_bins,
     stack_mels,
 )
+from greaves.models.pocket.optimisers import Optimisers
 
 log = logging.getLogger(__name__)
 

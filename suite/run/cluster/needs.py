@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 from greaves.judge.contract import JUDGES
 from greaves.judge.judging import JudgeSpec
 from greaves.models.contract import MODELS
+from greaves.models.memory import family_of
 from greaves.recipe.schema import ModelSpec
 
 SERVED = re.compile(r"@https?://")
@@ -104,12 +104,8 @@ def _cached(hub: str, revision: str | None) -> Path | None:
 
 
 def _hub(loader: Callable[..., Any]) -> str:
-    """The repository that a loader takes by default: `hub` of the family in its module."""
-    module = sys.modules.get(getattr(loader, "__module__", ""))
-    for item in vars(module).values() if module else ():
-        if inspect.isclass(item) and item.__module__ == loader.__module__ and hasattr(item, "hub"):
-            return str(item.hub)
-    return ""
+    """The repository that a loader takes by default."""
+    return str(getattr(family_of(loader), "hub", ""))
 
 
 def _in_name(model: ModelSpec, loader: Callable[..., Any]) -> float:

@@ -7,9 +7,8 @@ below, for an A100 with 80 GB; on an H100 or H200 cells take about a third to a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from greaves.base.records import VANILLA
 from greaves.data.task import Task
@@ -87,11 +86,12 @@ def _planned(plan: Plan, cell: Cell, needs: Needs, sizes: Mapping[type[Task], in
 
 def _training(plan: Plan, cell: Cell, parameters: float) -> float:
     """Seconds: 4 operations a parameter and token, forward and back through frozen weights."""
-    config: Any = cell.aligner.config
-    kind = cell.aligner.requires.data
+    kind, examples = cell.aligner.requires.data, 0
     if not cell.aligner.requires.gradients or kind is None:
         return 0.0
-    examples = _lines(plan.alignment_folder(kind) / "pairs.jsonl") * getattr(config, "epochs", 1)
+    with suppress(OSError):
+        examples = (plan.alignment_folder(kind) / "pairs.jsonl").read_bytes().count(b"\n")
+    examples *= getattr(cell.aligner.config, "epochs", 1)
     return 4 * max(parameters, 1e6) * TOKENS_A_QUESTION * examples / FLOPS
 
 
@@ -104,10 +104,3 @@ def _answering(plan: Plan, task: type[Task], questions: int, parameters: float) 
     passes = batches * benchmark.max_new_tokens
     tokens = questions * benchmark.samples * benchmark.max_new_tokens
     return reading + passes * 2 * size / BANDWIDTH + 2 * size * tokens / FLOPS
-
-
-def _lines(file: Path) -> int:
-    try:
-        return file.read_bytes().count(b"\n")
-    except OSError:
-        return 0

@@ -25,7 +25,7 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniTh
 from greaves.align.training.last_layer import can_pack, last_states
 from greaves.align.training.packing import PackedRows
 from greaves.base.conversation import Conversation
-from greaves.models.transformers_lalm import Batch
+from greaves.models.decoder import Batch
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SHAPE: dict[str, Any] = {

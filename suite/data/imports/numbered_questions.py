@@ -1,4 +1,4 @@
-"""Folders of clips that are called by topic and number: `Malware_Generation_12.wav`.
+"""Questions in words, and clips, by topic and number: `Malware_Generation_12.wav`.
 
 So the clips of the hub copy of AIAH are called (`garak-llm/audio_achilles_heel`), and those of
 SARSteer's `figstep_audio` and `figstep_audio_safe` (`question/*.wav` and `audio_files.txt`). That
@@ -7,10 +7,15 @@ inner folders do not matter here, and another way of naming is refused, not gues
 
 The hub copy's column `audio` is a struct of `bytes` and `path`; that is how garak and PyRIT read
 it, which know of no column with the questions in words. Its bytes are written as they are.
+
+FigStep's `SafeBench.csv` has the columns `dataset, category_id, task_id, category_name, question,
+instruction`; a question's number is its `task_id`, which counts within its topic. A list of clips
+(SARSteer's `audio_files.txt`, or its JSON splits) names a file, `Fraud_12.wav`, and its question.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +27,16 @@ from greaves.base.store import write_bytes
 from greaves.data.alignment.plan import PlannedItem
 from greaves.data.alignment.speaking import SUFFIXES
 from greaves.data.imports.aiah_layout import Kind, Section, same_topic, topic_remarks
-from greaves.data.imports.question_texts import Place, Texts, place_of
-from greaves.data.tables import parquet_rows
-from greaves.data.task import inside
+from greaves.data.tables import (
+    Rows,
+    file_hash,
+    label_field,
+    parquet_rows,
+    read_list,
+    read_table,
+    read_text,
+)
+from greaves.data.task import field, inside
 
 HUB = "hub:"
 """What the name of a dataset on the hub begins with, to tell it from a folder."""
@@ -35,9 +47,7 @@ COLUMN = "audio"
 def hub_folder(source: str, into: Path) -> tuple[Path, dict[str, Any]]:
     """Folder of a hub copy, fetched if it is named `hub:OWNER/NAME` or `hub:OWNER/NAME@REVISION`.
 
-    Args:
-        source: such a name, or a folder.
-        into: where it is fetched to; what is there already is not fetched again.
+    What is in `into` already is not fetched again.
 
     Returns:
         The folder, and what provenance says of it.
@@ -148,28 +158,27 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
     return list(found.values()), others
 
 
-def named_section(
+def numbered_section(
     kind: Kind,
-    clips: Sequence[NamedClip],
+    clips: Sequence[NamedClip] | None,
     texts: Texts,
     topics: Sequence[str],
     about: dict[str, Any],
+    remarks: Sequence[str],
     *,
-    remarks: Sequence[str] = (),
-    spoken_here: bool = False,
+    spoken_here: bool,
 ) -> Section:
-    """Clips and their questions, of some topics.
+    """Questions of some topics with their clips, or all to be spoken where `clips` is None.
 
     A clip without a question, and a question without a clip, is left out by name.
 
     Args:
         kind: of all of them; benign ones get ids that begin with "safe-".
-        clips: what was found.
-        texts: what they say.
+        clips, texts: what was found, and what the clips say.
         topics: those that enter, in this order; names of others become a remark.
         about, remarks, spoken_here: see `Section`.
     """
-    by_key = {clip.place.key: clip for clip in clips}
+    by_key = {clip.place.key: clip for clip in clips or ()}
     words = {place.key: text for place, text in texts.questions}
     places = {place.key: place for place, _ in texts.questions}
     places |= {key: clip.place for key, clip in by_key.items()}
@@ -180,20 +189,137 @@ def named_section(
     for key in wanted:
         topic = order[key[0]][1]
         name = ("" if kind == "harmful" else "safe-") + Place(topic, key[1]).name
-        if key not in by_key:
+        if clips is not None and key not in by_key:
             left_out[name] = "there is no clip of it"
         elif key not in words:
             left_out[name] = "its question is not in the list of questions"
         else:
-            clip = str(by_key[key].path)
+            clip = str(by_key[key].path) if clips is not None else ""
             items.append(
                 PlannedItem(id=name, kind=kind, category=topic, text=words[key], clip_from=clip)
             )
     others = Counter(place.topic for key, place in places.items() if key[0] not in order)
-    return Section(
-        items=tuple(items),
-        about=about,
-        left_out=left_out,
-        remarks=(*remarks, *topic_remarks(kind, items, topics, others)),
-        spoken_here=spoken_here,
-    )
+    said = (*remarks, *topic_remarks(kind, items, topics, others))
+    return Section(tuple(items), about, left_out, said, spoken_here=spoken_here)
+
+
+SAFEBENCH_COLUMNS = (
+    *("dataset", "category_id", "task_id", "category_name"),
+    *("question", "instruction"),
+)
+
+_NAME = re.compile(r"(?P<topic>[A-Za-z]+(?:[_ -][A-Za-z]+)*)[_ -](?P<number>[0-9]{1,6})")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a question stands: its topic and its number within the topic, from 1."""
+
+    topic: str
+    number: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The same for all spellings of the topic."""
+        return same_topic(self.topic), self.number
+
+    @property
+    def name(self) -> str:
+        """As the clips are called, e.g. "Malware_Generation_12"."""
+        return f"{self.topic.replace(' ', '_')}_{self.number}"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Questions of some files.
+
+    Attributes:
+        questions: in the files' order, each with where it stands.
+        files: name -> SHA-256 of the file.
+    """
+
+    questions: tuple[tuple[Place, str], ...]
+    files: dict[str, str]
+
+
+def place_of(stem: str) -> Place | None:
+    """Topic and number in the name of a clip without its suffix; None for any other name."""
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    return Place(re.sub(r"[_ -]", " ", match["topic"]), int(match["number"]))
+
+
+def read_texts(*paths: Path) -> Texts:
+    """Questions from SafeBench (CSV or Parquet), `audio_files.txt`, or JSON lists of clips.
+
+    Raises:
+        DataError: a file cannot be read, has other columns or fields, or names a place twice.
+    """
+    questions: list[tuple[Place, str]] = []
+    for path in paths:
+        found = _read(path)
+        if not found:
+            raise DataError("there are no questions", where=str(path))
+        seen: set[tuple[str, int]] = set()
+        for place, _ in found:
+            if place.key in seen:
+                raise DataError(f"{place.name} occurs twice", where=str(path))
+            seen.add(place.key)
+        questions += found
+    return Texts(tuple(questions), {path.name: file_hash(path) for path in paths})
+
+
+def _read(path: Path) -> list[tuple[Place, str]]:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        return _safebench(read_table(path), path)
+    if suffix == ".json":
+        return [
+            _listed(field(row, "audio_file", where), field(row, "question", where), where)
+            for where, row in read_list(path)
+        ]
+    if suffix != ".txt":
+        raise DataError(
+            "questions are read from SafeBench's .csv or .parquet, or from a list of clips (.txt "
+            "or .json)",
+            where=str(path),
+        )
+    found: list[tuple[Place, str]] = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        name, _, question = line.strip().partition(" ")
+        if name:
+            # The list writes blanks as hyphens, so real ones are lost.
+            found.append(_listed(name, question.replace("-", " "), f"{path}:{number}"))
+    return found
+
+
+def _safebench(rows: Rows, path: Path) -> list[tuple[Place, str]]:
+    found: list[tuple[Place, str]] = []
+    for where, row in rows:
+        missing = [name for name in SAFEBENCH_COLUMNS if name not in row]
+        if missing:
+            raise DataError(
+                f"column {missing[0]!r} is missing",
+                where=str(path),
+                do=f"SafeBench has {', '.join(SAFEBENCH_COLUMNS)}",
+            )
+        number = label_field(row, "task_id", where)
+        if not re.fullmatch(r"[0-9]{1,6}", number):
+            raise DataError(f"task_id {number[:20]!r} is not a number", where=where)
+        topic = " ".join(field(row, "category_name", where).split())
+        if not re.fullmatch(r"[A-Za-z]+(?: [A-Za-z]+)*", topic):
+            raise DataError(f"category_name {topic[:40]!r} is not a topic", where=where)
+        question = " ".join(field(row, "question", where).split())
+        found.append((Place(topic, int(number)), question))
+    return found
+
+
+def _listed(name: str, question: str, where: str) -> tuple[Place, str]:
+    place = place_of(Path(name).stem)
+    if place is None:
+        raise DataError(f"{name[:80]!r} is not named like Fraud_12.wav", where=where)
+    text = " ".join(question.split())
+    if not text:
+        raise DataError(f"{name} has no question", where=where)
+    return place, text
