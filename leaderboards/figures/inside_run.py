@@ -68,15 +68,9 @@ class InsideRun:
         return self.recipe.benchmarks[TASKS.get(task).benchmark]
 
     def questions(self, kind: Kind, mode: Mode, benchmark: str | None = None) -> list[Question]:
-        """Questions of the first task of that kind and mode, as vanilla was asked them.
+        """Questions of the first task of that kind and mode, as vanilla was asked them, in order.
 
-        Args:
-            kind: harmful or benign.
-            mode: how they reach the model.
-            benchmark: whose; any one if unset.
-
-        Returns:
-            The questions in the task's order; none if the run asked none.
+        There are none if the run asked none (of `benchmark`, where that is set).
         """
         asked = [
             item.question
