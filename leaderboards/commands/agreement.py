@@ -53,11 +53,9 @@ def agreement(
     found = agreements([*verdicts, *labels], counted=counted)
     if not found:
         judges = ", ".join(sorted({verdict.judge for verdict in [*verdicts, *labels]})) or "none"
-        raise GreavesError(
-            f"no two judges scored the same responses (judges: {judges})",
-            where=str(run),
-            do="judge the run with a second judge of harmful and benign questions: greaves judge",
-        )
+        what = f"no two judges scored the same responses (judges: {judges})"
+        do = "judge the run with a second judge of harmful and benign questions: greaves judge"
+        raise GreavesError(what, where=str(run), do=do)
     if json_output:
         typer.echo(json.dumps([rounded(one.model_dump()) for one in found], indent=1))
     else:

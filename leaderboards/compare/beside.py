@@ -80,11 +80,8 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
     tables = {table.name: table for table in (*rrs_tables(), aiah_table())}
     for name in names:
         if name not in tables:
-            raise GreavesError(
-                f"there is no published table {name!r}",
-                where="--table",
-                do=f"tables: {', '.join(tables)}",
-            )
+            what = f"there is no published table {name!r}"
+            raise GreavesError(what, where="--table", do=f"tables: {', '.join(tables)}")
     found = _ours(rows)
     return [_joined(tables[name], found, list(kept)) for name in names or tables]
 
@@ -138,10 +135,10 @@ def show(tables: Sequence[Joined], to: Console, *, label: str = "") -> None:
 
 def _grid(table: Joined) -> tuple[list[str], list[list[str | wide.Cell]]]:
     """Titles of the columns, and the lines: model, method and origin, then the cells."""
-    lines = [
-        [line.model, line.name, line.by, *(cell(line.cells.get(one)) for one in table.columns)]
-        for line in table.lines
-    ]
+    lines: list[list[str | wide.Cell]] = []
+    for line in table.lines:
+        cells = (cell(line.cells.get(column)) for column in table.columns)
+        lines.append([line.model, line.name, line.by, *cells])
     return [title(column) for column in table.columns], lines
 
 
@@ -196,11 +193,8 @@ def _ours(rows: Sequence[Row]) -> _Ours:
             column = Column(row.metric, row.mode if by_mode else None)
             taken = found.setdefault((row.model, row.method), {}).setdefault(column, row)
             if taken.judge != row.judge:
-                raise GreavesError(
-                    f"two judges in one column ({taken.judge}, {row.judge})",
-                    where="--published",
-                    do="choose one with --judge",
-                )
+                what = f"two judges in one column ({taken.judge}, {row.judge})"
+                raise GreavesError(what, where="--published", do="choose one with --judge")
     return found
 
 

@@ -110,11 +110,8 @@ def compare(
             ]
             changes += _changes(sides[0], sides[1], seed)
     if not changes:
-        raise GreavesError(
-            "; ".join(notes) or "no task has questions that both runs have scored responses to",
-            where="greaves compare",
-            do="run both with the same tasks",
-        )
+        what = "; ".join(notes) or "no task has questions that both runs have scored responses to"
+        raise GreavesError(what, where="greaves compare", do="run both with the same tasks")
     adjusted = holm([change.p for change in changes])
     together = zip(changes, adjusted, strict=True)
     return Comparison([one.model_copy(update={"p_holm": p}) for one, p in together], notes)

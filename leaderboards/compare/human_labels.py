@@ -60,11 +60,8 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
         judge = f"{HUMAN}:{row['annotator']}" if row.get("annotator") else HUMAN
         place = judge, response.key
         if place in found:
-            raise DataError(
-                f"{judge} has labelled this response already, in line {lines[place]}",
-                where=where,
-                do="keep one of the two",
-            )
+            what = f"{judge} has labelled this response already, in line {lines[place]}"
+            raise DataError(what, where=where, do="keep one of the two")
         lines[place] = number
         found[place] = Verdict.of(
             response, judge=judge, outcome=_outcome(label, where), reason=f"labelled in {where}"
@@ -112,11 +109,8 @@ def _check(columns: set[str], path: Path) -> None:
         raise DataError("there is no column `label`", where=f"{path}:1")
     if "key" not in columns and not set(COORDINATES) <= columns:
         missing = ", ".join(name for name in COORDINATES if name not in columns)
-        raise DataError(
-            f"there is neither a column `key` nor all of {', '.join(COORDINATES)}",
-            where=f"{path}:1",
-            do=f"missing: {missing}",
-        )
+        what = f"there is neither a column `key` nor all of {', '.join(COORDINATES)}"
+        raise DataError(what, where=f"{path}:1", do=f"missing: {missing}")
 
 
 def draw(responses: Sequence[Response], n: int, *, seed: int) -> list[Response]:

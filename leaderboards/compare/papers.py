@@ -172,10 +172,11 @@ def sarsteer_figures() -> dict[str, Figure]:
 
 def _alone(percent: float, n_questions: int | None, n_samples: int) -> Figure:
     """A rate that is compared with nothing; without its number of questions it has no interval."""
-    ends: tuple[float, float] | tuple[None, None] = (None, None)
+    low: float | None = None
+    high: float | None = None
     if n_questions is not None:
-        ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
-    return Figure(percent, *ends, best=False, within_noise=None)
+        low, high = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
+    return Figure(percent, low, high, best=False, within_noise=None)
 
 
 def _rates(models: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[str, Rates]]:

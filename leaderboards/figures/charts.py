@@ -70,11 +70,8 @@ def finish(
 
     Args:
         out: the folder; `figures` in the run if unset.
-        name: of the files, without a suffix.
-        title: printed above the figure, with the model's name.
-        note: printed under the title.
-        lines: what to print beside the names of the files.
-        json_only: print the facts as JSON instead.
+        title, note: printed above the figure; the title with the model's name.
+        lines: what to print beside the names of the files; nothing if `json_only`.
 
     Raises:
         StoreError: a file cannot be written.

@@ -52,11 +52,9 @@ class InsideRun:
                     return cell
         known = ", ".join(f"{name} seed {number}" for name, number in found) or "none"
         wanted = f"{method!r}" if seed is None else f"{method!r} with seed {seed}"
-        raise StoreError(
-            f"no up-to-date cell of method {wanted} on model {self.spec.shown!r}",
-            where=str(self.path),
-            do=f"there are: {known}; others need: greaves run",
-        )
+        what = f"no up-to-date cell of method {wanted} on model {self.spec.shown!r}"
+        do = f"there are: {known}; others need: greaves run"
+        raise StoreError(what, where=str(self.path), do=do)
 
     def methods(self) -> list[str]:
         """Methods of the recipe besides vanilla, each followed by its stressed cells."""
@@ -70,15 +68,9 @@ class InsideRun:
         return self.recipe.benchmarks[TASKS.get(task).benchmark]
 
     def questions(self, kind: Kind, mode: Mode, benchmark: str | None = None) -> list[Question]:
-        """Questions of the first task of that kind and mode, as vanilla was asked them.
+        """Questions of the first task of that kind and mode, as vanilla was asked them, in order.
 
-        Args:
-            kind: harmful or benign.
-            mode: how they reach the model.
-            benchmark: whose; any one if unset.
-
-        Returns:
-            The questions in the task's order; none if the run asked none.
+        There are none if the run asked none (of `benchmark`, where that is set).
         """
         asked = [
             item.question
@@ -99,11 +91,9 @@ class InsideRun:
         benign = self.questions("benign", "audio-text", own)
         benign = benign or self.questions("benign", "audio-text", benchmark)
         if not harmful or not benign:
-            raise DataError(
-                "the run has no harmful and benign questions in audio-text mode",
-                where=str(self.path),
-                do="run tasks that ask them, such as aiah-audio-text and aiah-over-rejection",
-            )
+            what = "the run has no harmful and benign questions in audio-text mode"
+            do = "run tasks that ask them, such as aiah-audio-text and aiah-over-rejection"
+            raise DataError(what, where=str(self.path), do=do)
         return harmful, benign
 
     def load_model(self) -> LALM:

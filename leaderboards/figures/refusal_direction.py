@@ -24,7 +24,7 @@ from greaves.base.errors import DataError
 from greaves.base.progress import Steps
 from greaves.base.records import Mode, Question
 from greaves.leaderboards.figures.inside_run import InsideRun, chosen, same_words, stem_of
-from greaves.leaderboards.figures.states import Matrix, aligned, hidden_states
+from greaves.leaderboards.figures.states import Matrix, State, aligned, hidden_states
 from greaves.leaderboards.read.slices import VANILLA
 from greaves.models.contract import LALM
 
@@ -61,11 +61,8 @@ def look(
     states = [aligned(run, VANILLA), *(aligned(run, name, seed) for name in names)]
     asked = _asked(run, benchmark)
     if direction not in asked:
-        raise DataError(
-            f"the run has no questions in {direction} mode to take the direction from",
-            where=str(path),
-            do=f"choose with --direction: {', '.join(asked)}",
-        )
+        what = f"the run has no questions in {direction} mode to take the direction from"
+        raise DataError(what, where=str(path), do=f"choose with --direction: {', '.join(asked)}")
     half = fitting_half(asked[direction], seed=split_seed)
     lalm = run.load_model()
     layers = range(1, lalm.decoder_layers + 1)
@@ -92,19 +89,10 @@ def look(
                 where = {"method": state.method, "seed": state.seed, "mode": mode}
                 rows += _rows(where, found, harmful, zero, gap, split_seed)
                 apart.append(where | _apart(found, harmful))
-    every = [each.task for questions in asked.values() for each in questions]
     return rows, {
         "run": run.facts.name,
         "label": run.facts.label,
-        "model": lalm.name,
-        "fingerprint": lalm.fingerprint,
-        "layers": lalm.decoder_layers,
-        "tasks": list(dict.fromkeys(every)),
-        "methods": [
-            {"method": each.method, "seed": each.seed, "defence_hash": each.defence.hash}
-            for each in states
-        ],
-        "versions": {"numpy": np.__version__, "scipy": scipy.__version__},
+        **_facts(lalm, states, asked),
         "direction": {
             "from": direction,
             "split_seed": split_seed,
@@ -176,6 +164,21 @@ def _cosines(differences: dict[Mode, Vector]) -> list[float] | None:
         return None
     one, other = (unit(each) for each in differences.values())
     return np.sum(one * other, axis=-1).tolist()  # type: ignore[no-any-return]
+
+
+def _facts(model: LALM, states: Sequence[State], asked: Asked) -> dict[str, Any]:
+    every = [each.task for questions in asked.values() for each in questions]
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "layers": model.decoder_layers,
+        "tasks": list(dict.fromkeys(every)),
+        "methods": [
+            {"method": each.method, "seed": each.seed, "defence_hash": each.defence.hash}
+            for each in states
+        ],
+        "versions": {"numpy": np.__version__, "scipy": scipy.__version__},
+    }
 
 
 def fitting_half(questions: Iterable[Question], *, seed: int = 0) -> set[str]:

@@ -128,11 +128,8 @@ def write_plot(chart: Plot | None, *targets: Path) -> None:
                 "a plot is written as .svg or .png", where=str(target), do="change the suffix"
             )
         if chart is None:
-            raise GreavesError(
-                "no method has the numbers of this plot",
-                where=str(target),
-                do="run a harmful and a benign task with one judge",
-            )
+            do = "run a harmful and a benign task with one judge"
+            raise GreavesError("no method has the numbers of this plot", where=str(target), do=do)
         target.parent.mkdir(parents=True, exist_ok=True)
         chart.properties(background="white").save(str(target), scale_factor=2, engine="vl-convert")
 

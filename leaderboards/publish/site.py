@@ -94,11 +94,8 @@ def site_runs(folder: Path) -> dict[str, list[str]]:
             raise ValueError
         return _RUNS.validate_python(content["runs"])
     except (OSError, ValueError, KeyError, AttributeError, ValidationError):
-        raise GreavesError(
-            "holds something that `greaves publish` did not make; nothing was changed",
-            where=str(folder),
-            do="give --to a new or empty folder",
-        ) from None
+        what = "holds something that `greaves publish` did not make; nothing was changed"
+        raise GreavesError(what, where=str(folder), do="give --to a new or empty folder") from None
 
 
 def _write_mark(folder: Path, runs: dict[str, list[str]]) -> None:

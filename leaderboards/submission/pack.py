@@ -65,11 +65,8 @@ def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
         RefusedError: what was packed does not hold.
     """
     if not re.fullmatch(NAME, name):
-        raise GreavesError(
-            f"{name!r} cannot name a submission",
-            where="--name",
-            do='use letters, digits, ".", "_" and "-", 64 at most',
-        )
+        do = 'use letters, digits, ".", "_" and "-", 64 at most'
+        raise GreavesError(f"{name!r} cannot name a submission", where="--name", do=do)
     data = pack(run, name)
     try:
         with replacing(target) as part:
@@ -97,11 +94,8 @@ def pack(run: RunFolder, name: str) -> bytes:
     facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     cells = list(run.cells())
     if not cells or len(cells) < len(facts["cells"]):
-        raise GreavesError(
-            f"{len(facts['cells']) - len(cells)} of {len(facts['cells'])} cells have not started",
-            where=str(run.path),
-            do="finish the run first: greaves run",
-        )
+        what = f"{len(facts['cells']) - len(cells)} of {len(facts['cells'])} cells have not started"
+        raise GreavesError(what, where=str(run.path), do="finish the run first: greaves run")
     try:
         recipe = Recipe.model_validate(without_folders(facts["recipe"]))
         manifest = Manifest(
@@ -118,11 +112,9 @@ def pack(run: RunFolder, name: str) -> bytes:
             files={},
         )
     except (ValidationError, KeyError):
-        raise GreavesError(
-            "the recipe in it is not one that this Greaves reads",
-            where=str(run.path / "run.json"),
-            do="submit with the version that ran it",
-        ) from None
+        what = "the recipe in it is not one that this Greaves reads"
+        do = "submit with the version that ran it"
+        raise GreavesError(what, where=str(run.path / "run.json"), do=do) from None
     members = {"leaderboard.json": _rows(run, facts["label"])}
     for folder, cell in zip(manifest.folders(), cells, strict=True):
         members |= {f"{folder}/{file}": data for file, data in _cell_files(cell).items()}
