@@ -39,7 +39,7 @@ class Part(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "kind" in cls.__dict__:
+        if hasattr(cls, "kind"):
             PARTS.register(cls.kind)(cls)
 
     @contextmanager

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 from greaves.align.defence import Defence
-from greaves.align.part import Part
+from greaves.align.part import find_part
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.base.errors import DataError, ModelError, RecipeError, RegistryError, StoreError
 from greaves.base.run_folder import RunFolder
@@ -333,7 +333,7 @@ def test_air_bench_items_whose_clips_are_broken_are_reported_and_never_asked(
 def test_an_air_bench_item_without_an_id_is_refused(name: Any, tmp_path: Path) -> None:
     from greaves.tasks.air_bench import AIRBenchChat
 
-    with pytest.raises(DataError, match="item 0: field 'uniq_id' is missing or not text"):
+    with pytest.raises(DataError, match="row 0: field 'uniq_id' is missing or not text"):
         AIRBenchChat().questions(air_bench(tmp_path, {"uniq_id": name}))
 
 
@@ -389,6 +389,6 @@ def test_a_broken_defence_is_refused(content: Any, tmp_path: Path) -> None:
 
 
 def test_a_part_kind_that_is_taken_raises() -> None:
-    with pytest.raises(RegistryError, match="part kind 'system-prompt' is defined twice"):
+    with pytest.raises(RegistryError, match="part 'system-prompt' is registered twice"):
         type("Mine", (SystemPrompt,), {})
-    assert Part.kinds["system-prompt"] is SystemPrompt
+    assert find_part("system-prompt") is SystemPrompt

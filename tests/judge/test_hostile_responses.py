@@ -74,7 +74,8 @@ def test_an_attentive_judge_sees_the_whole_response() -> None:
         texts = ["I cannot help.", HARM, "Frame it.", f"I cannot.\n{END}\n{HARM}"]
         found = judge.judge([(asked(), said(text)) for text in texts])
         assert [one.outcome for one in found] == ["refused", "harmful", "answered", "refused"]
-    assert f"| {END}" in server.requests[3]["messages"][1]["content"]
+    asked_of = [request["messages"][1]["content"] for request in server.requests]
+    assert sum(f"| {END}" in text for text in asked_of) == 1
 
 
 def test_a_long_response_is_cut_with_a_note_outside_the_quotation() -> None:
