@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from greaves.base.errors import ModelError
 from greaves.judge.quoting import defused
 
@@ -102,55 +104,26 @@ def read_wildguard(output: str) -> tuple[Finding, str]:
     raise UnreadableOutputError("not the three lines that say yes or no")
 
 
-def _prompt(name: str) -> str:
-    """The prompt file of that name, without the line end that ends the file."""
-    file = resources.files("greaves.judge") / "prompts" / f"{name}.txt"
-    return file.read_text("utf-8").removesuffix("\n")
-
-
-PRESETS: dict[str, Preset] = {
-    # Model card and chat template of Llama Guard 3 (the words "according our" are its own).
-    "llama-guard-3": Preset(
-        "meta-llama/Llama-Guard-3-8B",
-        _prompt("llama-guard-3"),
-        read_llama_guard,
-        tells_refusals=False,
-        begins=False,
-        new_tokens=32,
-        tokens=2048,
-    ),
-    # Prompt of the benchmark's code; cut to 512 characters as SARSteer's evaluation does.
-    "sorry-bench": Preset(
-        "sorry-bench/ft-mistral-7b-instruct-v0.2-sorry-bench-202406",
-        _prompt("sorry-bench"),
-        read_sorry_bench,
-        tells_refusals=True,
-        begins=True,
-        new_tokens=8,
-        characters=512,
-    ),
-    # Model card, standard behaviours; cut to 512 tokens as HarmBench's own evaluation does.
-    "harmbench": Preset(
-        "cais/HarmBench-Llama-2-13b-cls",
-        _prompt("harmbench"),
-        read_harmbench,
-        tells_refusals=False,
-        begins=True,
-        new_tokens=4,
-        tokens=512,
-    ),
-    # Input format of the makers' package.
-    "wildguard": Preset(
-        "allenai/wildguard",
-        _prompt("wildguard"),
-        read_wildguard,
-        tells_refusals=True,
-        begins=False,
-        new_tokens=40,
-        tokens=2048,
-    ),
+READERS = {
+    "llama-guard-3": read_llama_guard,
+    "sorry-bench": read_sorry_bench,
+    "harmbench": read_harmbench,
+    "wildguard": read_wildguard,
 }
 
+
+def _presets() -> dict[str, Preset]:
+    """Those of `prompts/classifiers.yaml`; a prompt is its file without the line end at its end."""
+    folder = resources.files("greaves.judge") / "prompts"
+    known = yaml.safe_load((folder / "classifiers.yaml").read_text("utf-8"))
+    prompts = {name: (folder / f"{name}.txt").read_text("utf-8") for name in known}
+    return {
+        name: Preset(prompt=prompts[name].removesuffix("\n"), read=READERS[name], **facts)
+        for name, facts in known.items()
+    }
+
+
+PRESETS = _presets()
 
 ANY_LENGTH = 1 << 20
 """Tokenizers without a longest input give an astronomic number instead."""
