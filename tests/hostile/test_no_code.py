@@ -125,7 +125,7 @@ NETWORK = {
     "suite/data/tables.py": "reads tables of this machine with datasets, offline",
     "suite/models/conversion/shards.py": "cuts weights into shards with huggingface_hub, offline",
     "suite/models/loading.py": "fetches checkpoints from the hub",
-    "suite/align/proximity/pretrained.py": "fetches encoders from the hub",
+    "suite/align/proximity/encoders.py": "fetches encoders from the hub",
     "suite/run/defences.py": "a free port for workers on this machine",
     "suite/run/cell_state.py": "the name of this machine",
     "suite/run/cluster/driver.py": "a Ray cluster",
