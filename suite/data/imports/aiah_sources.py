@@ -17,12 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from greaves.base.errors import DataError
-from greaves.data.imports.aiah_layout import (
-    QUESTIONS,
-    TOPICS,
-    Kind,
-    Section,
-)
+from greaves.data.imports.aiah_layout import QUESTIONS, TOPICS, Kind, Section
 from greaves.data.imports.numbered_questions import (
     HUB,
     LIST,
