@@ -77,11 +77,8 @@ class AIAH(Task):
             if self.mode != "text-only":
                 clip = inside(data, field(row, "clip", where), where)
                 if not clip.is_file():
-                    raise DataError(
-                        f"clip {row['clip']!r} of question {name!r} is missing",
-                        where=where,
-                        do="put it back, or take the question out",
-                    )
+                    what = f"clip {row['clip']!r} of question {name!r} is missing"
+                    raise DataError(what, where=where, do="put it back, or take the question out")
             found[name] = Question(
                 id=name,
                 task=self.name,

@@ -54,9 +54,8 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             )
             yield from table.decode(False)
         except Exception as error:  # datasets raises dozens of types, its own and pyarrow's
-            raise DataError(
-                f"cannot be read as Parquet ({' '.join(str(error).split())[:160]})", where=str(path)
-            ) from None
+            what = f"cannot be read as Parquet ({' '.join(str(error).split())[:160]})"
+            raise DataError(what, where=str(path)) from None
 
 
 def read_list(path: Path) -> Rows:
@@ -102,9 +101,8 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DataError(
-            "there is no such file", where=str(path), do="check the data folder in the recipe"
-        ) from None
+        what = "there is no such file"
+        raise DataError(what, where=str(path), do="check the data folder in the recipe") from None
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read ({error})", where=str(path)) from None
 

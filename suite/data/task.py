@@ -94,9 +94,8 @@ def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             for row in reader.iter(type=dict, skip_empty=True):
                 rows.append((f"{path}:{number}", row))
     except FileNotFoundError:
-        raise DataError(
-            "there is no such file", where=str(path), do="check the data folder in the recipe"
-        ) from None
+        do = "check the data folder in the recipe"
+        raise DataError("there is no such file", where=str(path), do=do) from None
     except jsonlines.InvalidLineError as error:
         what = f"not JSON ({error.__cause__})" if error.__cause__ else "not a JSON object"
         raise DataError(what, where=f"{path}:{error.lineno}") from None
@@ -134,9 +133,8 @@ def inside(folder: Path, name: str, where: str) -> Path:
         path = (folder / name).resolve()
         path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, NUL, a loop of links
-        raise DataError(
-            f"{name[:80]!r} cannot be a path ({type(error).__name__})", where=where
-        ) from None
+        what = f"{name[:80]!r} cannot be a path ({type(error).__name__})"
+        raise DataError(what, where=where) from None
     if not path.is_relative_to(folder.resolve()):
         raise DataError(f"path {name!r} leaves the data folder", where=where, do="keep clips in it")
     return path

@@ -100,10 +100,8 @@ def _pairs(rewritten: list[Rewritten]) -> tuple[list[PlannedItem], dict[str, str
     """Both halves of every usable pair, and id -> reason of the others."""
     items = [half for both in rewritten if both.usable for half in both.halves()]
     if not items:
-        raise DataError(
-            f"no question was rewritten (the first: {rewritten[0].status})",
-            do="look into review.csv; try another model or more attempts",
-        )
+        what = f"no question was rewritten (the first: {rewritten[0].status})"
+        raise DataError(what, do="look into review.csv; try another model or more attempts")
     return items, {r.harmful.id: f"rewrite {r.status}" for r in rewritten if not r.usable}
 
 
@@ -152,9 +150,8 @@ def write_set(
     for kind, count in counts.items():
         if not count:
             first = next(iter(reasons.items()), ("", "none was drawn"))
-            raise DataError(
-                f"no {kind} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
-            )
+            what = f"no {kind} question is left"
+            raise DataError(what, where=str(folder), do=f"{first[0]}: {first[1]}")
     text = as_lines(_row(item, clips[item.id]) for item in kept)
     voices = Counter(clips[item.id].voice for item in kept if clips[item.id].voice)
     manifest = {

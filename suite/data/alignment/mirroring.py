@@ -95,20 +95,14 @@ def read_review(path: Path, harmful: dict[str, str]) -> dict[str, Reviewed]:
         where = f"{path}:{number}"
         name = row.get("id")
         if name not in harmful or row.get("accept") is None or row.get("benign") is None:
-            raise DataError(
-                "not a row of this review (id, accept, benign)",
-                where=where,
-                do="restore it, or delete the file to have it written anew",
-            )
+            do = "restore it, or delete the file to have it written anew"
+            raise DataError("not a row of this review (id, accept, benign)", where=where, do=do)
         benign = unquoted(row["benign"]).strip()
         accept = row["accept"].strip().lower() not in ("no", "n", "false", "0")
         fault = rewrite_fault(harmful[name], benign) if benign and accept else ""
         if fault:
-            raise DataError(
-                f"the benign question is not a rewrite: {fault}",
-                where=where,
-                do="correct it, or write no under accept",
-            )
+            what = f"the benign question is not a rewrite: {fault}"
+            raise DataError(what, where=where, do="correct it, or write no under accept")
         found[name] = accept, benign
     return found
 

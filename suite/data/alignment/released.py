@@ -69,11 +69,8 @@ def _file(folder: Path, source: ReleasedSpec, kind: str) -> Path:
     other = "benign" if kind == "harmful" else "harmful"
     found = [f for f in tables if _NAMES[kind].search(f.stem) and not _NAMES[other].search(f.stem)]
     if len(found) != 1:
-        raise DataError(
-            f"which file holds the {kind} rows cannot be told from the names",
-            where=str(folder),
-            do=f"name it with --{kind} FILE",
-        )
+        what = f"which file holds the {kind} rows cannot be told from the names"
+        raise DataError(what, where=str(folder), do=f"name it with --{kind} FILE")
     return inside(folder, found[0].name, str(folder))
 
 

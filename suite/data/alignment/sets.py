@@ -114,9 +114,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     manifest = read_object(folder / MANIFEST)
     if manifest is None:
-        raise DataError(
-            "there is no manifest",
-            where=str(folder / MANIFEST),
-            do="build the set, or run the same build again to finish it",
-        )
+        do = "build the set, or run the same build again to finish it"
+        raise DataError("there is no manifest", where=str(folder / MANIFEST), do=do)
     return manifest

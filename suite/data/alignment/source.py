@@ -193,26 +193,21 @@ def _rows(spec: BeaverTailsSpec, commit: str | None, cache: str | None) -> list[
     try:
         builder = datasets.load_dataset_builder(spec.dataset, revision=commit, cache_dir=cache)
         if builder.__class__.__module__.split(".")[-2] not in FORMATS:
-            raise DataError(
-                f"the dataset is not in one of the formats {', '.join(FORMATS)}", where=spec.dataset
-            )
+            what = f"the dataset is not in one of the formats {', '.join(FORMATS)}"
+            raise DataError(what, where=spec.dataset)
         builder.download_and_prepare()
         table = builder.as_dataset(split=spec.split)
     except DataError:
         raise
     except Exception as error:  # datasets raises dozens of types, its own and others'
-        raise DataError(
-            f"the dataset cannot be loaded ({type(error).__name__}: {str(error)[:160]})",
-            where=spec.dataset,
-            do="check name, revision and split; where the hub is out of reach, give a local copy",
-        ) from None
+        what = f"the dataset cannot be loaded ({type(error).__name__}: {str(error)[:160]})"
+        do = "check name, revision and split; where the hub is out of reach, give a local copy"
+        raise DataError(what, where=spec.dataset, do=do) from None
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
-        raise DataError(
-            f"column {missing[0]!r} is missing",
-            where=f"{spec.dataset} {spec.split}",
-            do=f"BeaverTails has {', '.join(COLUMNS)}",
-        )
+        what = f"column {missing[0]!r} is missing"
+        do = f"BeaverTails has {', '.join(COLUMNS)}"
+        raise DataError(what, where=f"{spec.dataset} {spec.split}", do=do)
     return [dict(row) for row in table.select_columns(list(COLUMNS))]
 
 
@@ -224,11 +219,8 @@ def _commit(dataset: str, revision: str) -> str:
     try:
         found = HfApi().dataset_info(dataset, revision=revision).sha
     except Exception as error:  # network, authorisation, name, revision: all the user's to check
-        raise DataError(
-            f"revision {revision!r} cannot be looked up ({type(error).__name__})",
-            where=dataset,
-            do="give the full commit",
-        ) from None
+        what = f"revision {revision!r} cannot be looked up ({type(error).__name__})"
+        raise DataError(what, where=dataset, do="give the full commit") from None
     if not found:
         raise DataError(f"revision {revision!r} names no commit", where=dataset)
     return str(found)

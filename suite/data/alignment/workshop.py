@@ -98,17 +98,13 @@ class Workshop:
         try:
             kept = SetPlan.model_validate_json(self._plan.read_bytes())
         except (OSError, ValidationError):
-            raise StoreError(
-                "not a plan of a build", where=str(self._plan), do="delete it to start over"
-            ) from None
+            what = "not a plan of a build"
+            raise StoreError(what, where=str(self._plan), do="delete it to start over") from None
         names = sorted({*identity, *kept.identity})
         other = [name for name in names if identity.get(name) != kept.identity.get(name)]
         if other:
-            raise StoreError(
-                f"this folder holds another build (`{other[0]}` differs)",
-                where=str(self.folder),
-                do="choose another with --out",
-            )
+            what = f"this folder holds another build (`{other[0]}` differs)"
+            raise StoreError(what, where=str(self.folder), do="choose another with --out")
         return kept
 
     def keep(self, record: Attempt | MadeClip) -> None:

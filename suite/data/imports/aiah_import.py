@@ -154,9 +154,8 @@ def _write(
     for name, part in parts.items():
         if not part.items:
             first = next(iter(part.left_out.items()))
-            raise DataError(
-                f"no {name} question is left", where=str(folder), do=f"{first[0]}: {first[1]}"
-            )
+            what = f"no {name} question is left"
+            raise DataError(what, where=str(folder), do=f"{first[0]}: {first[1]}")
     lines: dict[str, list[dict[str, str]]] = {}
     for name, part in parts.items():
         rows = [_row(item, made[item.id], part.prompts.get(item.id)) for item in part.items]

@@ -86,9 +86,8 @@ def read_section(kind: Kind, spec: SourceSpec, work: Path) -> Section:
         section = _numbered(kind, layout, spec, work)
     if not section.items:
         reason = next(iter(section.left_out.items()), ("nothing", "was found"))
-        raise DataError(
-            f"no {kind} questions ({reason[0]}: {reason[1]})", where=spec.source, do="check --topic"
-        )
+        what = f"no {kind} questions ({reason[0]}: {reason[1]})"
+        raise DataError(what, where=spec.source, do="check --topic")
     return section
 
 
@@ -98,11 +97,8 @@ def _layout(kind: Kind, spec: SourceSpec) -> str:
     if spec.layout in layouts:
         return spec.layout
     if spec.layout != "auto":
-        raise DataError(
-            f"{spec.layout[:40]!r} is not a layout of {kind} questions",
-            where=option,
-            do=f"choose one of {', '.join(layouts)}",
-        )
+        what = f"{spec.layout[:40]!r} is not a layout of {kind} questions"
+        raise DataError(what, where=option, do=f"choose one of {', '.join(layouts)}")
     path, found = spec.path, ""
     if spec.source.startswith(HUB) or (path.is_dir() and any(path.rglob("*.parquet"))):
         found = "hub"
@@ -118,11 +114,8 @@ def _layout(kind: Kind, spec: SourceSpec) -> str:
         return found
     if not path.exists():
         raise DataError("there is no such file or folder", where=spec.source)
-    raise DataError(
-        "whose files these are cannot be told from their names",
-        where=spec.source,
-        do=f"say it: {option} {'|'.join(layouts)}",
-    )
+    what = "whose files these are cannot be told from their names"
+    raise DataError(what, where=spec.source, do=f"say it: {option} {'|'.join(layouts)}")
 
 
 def _numbered(kind: Kind, layout: str, spec: SourceSpec, work: Path) -> Section:
@@ -156,9 +149,6 @@ def _texts(layout: str, spec: SourceSpec, folder: Path) -> Texts:
         splits = [*folder.glob("train_*.json"), *folder.glob("test_*.json")]
         paths = sorted(splits) if layout == "sarsteer" else []
     if not paths:
-        raise DataError(
-            "the clips come without their questions in words",
-            where=str(folder),
-            do="give them: --texts SafeBench.csv (FigStep's repository), or a list of clips",
-        )
+        do = "give them: --texts SafeBench.csv (FigStep's repository), or a list of clips"
+        raise DataError("the clips come without their questions in words", where=str(folder), do=do)
     return read_texts(*paths)

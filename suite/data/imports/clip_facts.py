@@ -138,9 +138,7 @@ def made_clip(samples: NDArray[np.float64], rate: int) -> Path:
         if not path.is_file() or path.read_bytes() != data:
             keep(path, data)
     except OSError as error:
-        raise DataError(
-            f"a clip without speech cannot be kept ({error.strerror})",
-            where=str(path.parent),
-            do="set XDG_CACHE_HOME to a folder that can be written",
-        ) from None
+        what = f"a clip without speech cannot be kept ({error.strerror})"
+        do = "set XDG_CACHE_HOME to a folder that can be written"
+        raise DataError(what, where=str(path.parent), do=do) from None
     return path

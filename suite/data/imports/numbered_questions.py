@@ -64,11 +64,9 @@ def hub_folder(source: str, into: Path) -> tuple[Path, dict[str, Any]]:
         commit = HfApi().dataset_info(name, revision=revision or None).sha
         snapshot_download(name, repo_type="dataset", revision=commit, local_dir=into)
     except Exception as error:  # network, authorisation, name, revision: all the user's to check
-        raise DataError(
-            f"the dataset cannot be fetched ({type(error).__name__})",
-            where=source,
-            do="check the name, or fetch it elsewhere and give the folder",
-        ) from None
+        what = f"the dataset cannot be fetched ({type(error).__name__})"
+        do = "check the name, or fetch it elsewhere and give the folder"
+        raise DataError(what, where=source, do=do) from None
     return into, {"source": name, "revision": commit}
 
 
@@ -84,11 +82,8 @@ def clips_of(folder: Path, into: Path) -> Path:
         for row in parquet_rows(table):
             empty = False
             if COLUMN not in row:
-                raise DataError(
-                    f"column {COLUMN!r} is missing",
-                    where=str(table),
-                    do=f"there are: {', '.join(row)}",
-                )
+                what = f"column {COLUMN!r} is missing"
+                raise DataError(what, where=str(table), do=f"there are: {', '.join(row)}")
             # A folder of its own each, so that two clips of one name are noticed.
             _write_clip(row[COLUMN], table, into / f"{number:03d}")
         if empty:
@@ -144,17 +139,13 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
             others.append(name)
             continue
         if place.key in found:
-            raise DataError(
-                f"two clips are called {place.name}: one of them is {name}",
-                where=str(folder),
-                do="name the folder of the right ones with --clips",
-            )
+            what = f"two clips are called {place.name}: one of them is {name}"
+            do = "name the folder of the right ones with --clips"
+            raise DataError(what, where=str(folder), do=do)
         found[place.key] = NamedClip(place, inside(root, str(path.relative_to(root)), str(folder)))
     if not found:
-        raise DataError(
-            f"no clip is called by topic and number, such as Fraud_12.wav ({len(others)} others)",
-            where=str(folder),
-        )
+        what = f"no clip is called by topic and number, such as Fraud_12.wav ({len(others)} others)"
+        raise DataError(what, where=str(folder))
     return list(found.values()), others
 
 
@@ -299,11 +290,8 @@ def _safebench(rows: Rows, path: Path) -> list[tuple[Place, str]]:
     for where, row in rows:
         missing = [name for name in SAFEBENCH_COLUMNS if name not in row]
         if missing:
-            raise DataError(
-                f"column {missing[0]!r} is missing",
-                where=str(path),
-                do=f"SafeBench has {', '.join(SAFEBENCH_COLUMNS)}",
-            )
+            do = f"SafeBench has {', '.join(SAFEBENCH_COLUMNS)}"
+            raise DataError(f"column {missing[0]!r} is missing", where=str(path), do=do)
         number = label_field(row, "task_id", where)
         if not re.fullmatch(r"[0-9]{1,6}", number):
             raise DataError(f"task_id {number[:20]!r} is not a number", where=where)

@@ -35,11 +35,8 @@ def greaves_section(kind: Kind, folder: Path, licence: str) -> Section:
             continue
         name = field(row, "id", where)
         if not _ID.fullmatch(name):
-            raise DataError(
-                f"id {name[:40]!r} cannot be the name of a file",
-                where=where,
-                do="use letters, digits, '.', '_' and '-'",
-            )
+            what = f"id {name[:40]!r} cannot be the name of a file"
+            raise DataError(what, where=where, do="use letters, digits, '.', '_' and '-'")
         items.append(_item(name, kind, folder, row, where))
     before = read_provenance(folder)
     about: dict[str, Any] = {
@@ -103,11 +100,9 @@ def columns_of(given: str) -> dict[str, str]:
     for pair in filter(None, (part.strip() for part in given.split(","))):
         name, sign, column = pair.partition("=")
         if name not in FIELDS or not sign or not column or name in named:
-            raise DataError(
-                f"{pair[:80]!r} does not name a column",
-                where="--speech-columns",
-                do=f"write FIELD=COLUMN, FIELD being one of {', '.join(FIELDS)}",
-            )
+            what = f"{pair[:80]!r} does not name a column"
+            do = f"write FIELD=COLUMN, FIELD being one of {', '.join(FIELDS)}"
+            raise DataError(what, where="--speech-columns", do=do)
         named.add(name)
         columns[name] = column
     return columns

@@ -135,9 +135,8 @@ def clip_hash(path: str | Path) -> str:
     try:
         stat = Path(path).stat()
     except OSError:
-        raise DataError(
-            "there is no such clip", where=str(path), do="check the path in the data file"
-        ) from None
+        what = "there is no such clip"
+        raise DataError(what, where=str(path), do="check the path in the data file") from None
     return _hash_file(str(path), stat.st_size, stat.st_mtime_ns)
 
 

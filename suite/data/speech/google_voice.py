@@ -44,10 +44,8 @@ class GoogleEngine:
             from google.auth.exceptions import GoogleAuthError
             from google.cloud import texttospeech_v1
         except ImportError:
-            raise SpeechError(
-                "google-cloud-texttospeech is not installed",
-                do="pip install 'greaves[google-voice]'",
-            ) from None
+            what = "google-cloud-texttospeech is not installed"
+            raise SpeechError(what, do="pip install 'greaves[google-voice]'") from None
         self._api, self._exceptions = texttospeech_v1, exceptions
         self._failures = (exceptions.GoogleAPIError, GoogleAuthError)
         self._retry = retry.Retry(
@@ -112,9 +110,8 @@ class GoogleEngine:
                 wanted = re.compile(rf"{LANGUAGE}-({'|'.join(VOICE_TYPES)})-[A-Za-z0-9]+")
                 found = sorted(v.name for v in answer.voices if wanted.fullmatch(v.name))
                 if not found:
-                    raise SpeechError(
-                        f"the service has no {LANGUAGE} voice of type {', '.join(VOICE_TYPES)}"
-                    )
+                    what = f"the service has no {LANGUAGE} voice of type {', '.join(VOICE_TYPES)}"
+                    raise SpeechError(what)
                 self._names = tuple(found)
             return self._names
 

@@ -63,9 +63,8 @@ class _Engine:
         try:
             import espeakng_loader
         except ImportError as error:
-            raise SpeechError(
-                "espeak-ng is not installed", do="pip install 'greaves[speech]'"
-            ) from error
+            what = "espeak-ng is not installed"
+            raise SpeechError(what, do="pip install 'greaves[speech]'") from error
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         self._rate = int(
             self._library.espeak_Initialize(

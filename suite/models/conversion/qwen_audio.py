@@ -154,9 +154,8 @@ def _places(source: Path, table: dict[str, Rule]) -> dict[str, Path]:
     missing = sorted(table.keys() - places.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelError(
-            f"tensor {missing[0]!r} is missing{more}", where=str(source), do="fetch it again"
-        )
+        what = f"tensor {missing[0]!r} is missing{more}"
+        raise ModelError(what, where=str(source), do="fetch it again")
     return places
 
 
@@ -167,11 +166,8 @@ def _base_tokens(source: Path, config: OriginalConfig) -> list[bytes] | None:
         return None
     tokens = special.read_ranks(path)
     if len(tokens) != config.base_tokens:
-        raise ModelError(
-            f"{len(tokens):,} tokens, by config.json (audio_start_id) {config.base_tokens:,}",
-            where=str(path),
-            do="fetch both again",
-        )
+        what = f"{len(tokens):,} tokens, by config.json (audio_start_id) {config.base_tokens:,}"
+        raise ModelError(what, where=str(path), do="fetch both again")
     return tokens
 
 
@@ -232,11 +228,8 @@ def _whole_or_not(destination: Path) -> Iterator[Path]:
         raise ModelError("it is there already", where=str(destination), do="name a new folder")
     part = destination.with_name(f".{destination.name}.part")
     if part.exists():
-        raise ModelError(
-            "another conversion is writing here, or was killed",
-            where=str(part),
-            do="wait for it, or remove the folder",
-        )
+        what = "another conversion is writing here, or was killed"
+        raise ModelError(what, where=str(part), do="wait for it, or remove the folder")
     try:
         with new_folder(destination):
             yield part

@@ -88,23 +88,18 @@ def read_ranks(path: Path) -> list[bytes]:
             token = base64.b64decode(text, validate=True)
             place = int(rank)
         except (ValueError, binascii.Error):
-            raise ModelError(
-                "not a base64 token and its rank", where=where, do="fetch the file again"
-            ) from None
+            what = "not a base64 token and its rank"
+            raise ModelError(what, where=where, do="fetch the file again") from None
         if not token or token in ranks:
             raise ModelError("the token is empty or occurs twice", where=where)
         ranks[token] = place
     if sorted(ranks.values()) != list(range(len(ranks))):
-        raise ModelError(
-            f"the {len(ranks):,} ranks do not count from 0 without a gap",
-            where=str(path),
-            do="fetch the file again",
-        )
+        what = f"the {len(ranks):,} ranks do not count from 0 without a gap"
+        raise ModelError(what, where=str(path), do="fetch the file again")
     for byte in range(256):
         if bytes([byte]) not in ranks:
-            raise ModelError(
-                f"byte {byte} is not a token, so not every text has tokens", where=str(path)
-            )
+            what = f"byte {byte} is not a token, so not every text has tokens"
+            raise ModelError(what, where=str(path))
     return sorted(ranks, key=ranks.__getitem__)
 
 

@@ -132,32 +132,23 @@ def read_config(folder: Path) -> OriginalConfig:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(
-            "there is no config.json",
-            where=str(folder),
-            do="fetch the checkpoint: hf download Qwen/Qwen-Audio-Chat --local-dir SRC",
-        ) from None
+        do = "fetch the checkpoint: hf download Qwen/Qwen-Audio-Chat --local-dir SRC"
+        raise ModelError("there is no config.json", where=str(folder), do=do) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"not JSON ({error})", where=str(path)) from None
     if not isinstance(content, dict) or content.get("model_type") != "qwen":
         kind = content.get("model_type") if isinstance(content, dict) else None
         done = "it is native already" if kind == "qwen2_audio" else "give its original folder"
-        raise ModelError(
-            f"model_type is {kind!r}, not 'qwen' of first-generation Qwen-Audio",
-            where=str(path),
-            do=done,
-        )
+        what = f"model_type is {kind!r}, not 'qwen' of first-generation Qwen-Audio"
+        raise ModelError(what, where=str(path), do=done)
     try:
         return OriginalConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
-        raise ModelError(
-            f"{field}: {said}" if field else said,
-            where=str(path),
-            do="only first-generation Qwen-Audio is converted",
-        ) from None
+        do = "only first-generation Qwen-Audio is converted"
+        raise ModelError(f"{field}: {said}" if field else said, where=str(path), do=do) from None
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,8 @@ def weight_files(folder: Path) -> list[Path]:
         found = sorted(folder.glob(pattern))
         if found:
             return found
-    raise ModelError(
-        "there are no weights (model*.safetensors or pytorch_model*.bin)",
-        where=str(folder),
-        do="give the folder of a checkpoint",
-    )
+    what = "there are no weights (model*.safetensors or pytorch_model*.bin)"
+    raise ModelError(what, where=str(folder), do="give the folder of a checkpoint")
 
 
 def _indexed(index: Path) -> list[Path]:
@@ -77,21 +74,15 @@ class WeightFile:
             self._tensors: Any = None if start == _LFS_POINTER else _open(path)
         except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
             reason = str(error).split("\n", 1)[0] or type(error).__name__
-            raise ModelError(
-                f"the weights cannot be read ({reason})", where=str(path), do="fetch them again"
-            ) from None
+            what = f"the weights cannot be read ({reason})"
+            raise ModelError(what, where=str(path), do="fetch them again") from None
         except pickle.UnpicklingError:
-            raise ModelError(
-                "it pickles more than tensors, which may run code",
-                where=str(path),
-                do="use a checkpoint whose makers offer safetensors",
-            ) from None
+            what = "it pickles more than tensors, which may run code"
+            do = "use a checkpoint whose makers offer safetensors"
+            raise ModelError(what, where=str(path), do=do) from None
         if self._tensors is None:
-            raise ModelError(
-                "a Git LFS pointer, not the weights",
-                where=str(path),
-                do="run `git lfs pull` in its folder",
-            )
+            what = "a Git LFS pointer, not the weights"
+            raise ModelError(what, where=str(path), do="run `git lfs pull` in its folder")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of every tensor, without reading the numbers."""

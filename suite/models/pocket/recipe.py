@@ -199,9 +199,8 @@ def _claim(work_dir: Path, recipe: Recipe) -> None:
     file = work_dir / "recipe.json"
     text = json.dumps(asdict(recipe))
     if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise TrainingError(
-            "the folder holds another recipe's work", where=str(file), do="give an empty --work-dir"
-        )
+        what = "the folder holds another recipe's work"
+        raise TrainingError(what, where=str(file), do="give an empty --work-dir")
     file.write_text(text, encoding="utf-8")
 
 
@@ -210,10 +209,7 @@ def _restore(model: PocketLALM, work_dir: Path, stage: str) -> list[dict[str, fl
     file = work_dir / f"{stage}.safetensors"
     unknown = model.load_state_dict(load_file(file), strict=False).unexpected_keys
     if unknown:
-        raise TrainingError(
-            f"the stage result holds unknown weights {unknown[:3]}",
-            where=str(file),
-            do="remove it to repeat the stage",
-        )
+        what = f"the stage result holds unknown weights {unknown[:3]}"
+        raise TrainingError(what, where=str(file), do="remove it to repeat the stage")
     rows: list[dict[str, float]] = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
     return rows
