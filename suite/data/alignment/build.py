@@ -23,12 +23,10 @@ from greaves.data.alignment.mirroring import (
     write_review,
 )
 from greaves.data.alignment.plan import PlannedItem, SetPlan, draw_plan
-from greaves.data.alignment.released import released_plan
 from greaves.data.alignment.rewriting import EndpointRewriter, PocketRewriter, Rewriter
 from greaves.data.alignment.sets import MANIFEST, PAIRS
-from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import BuildSpec
-from greaves.data.alignment.workshop import MadeClip, Workshop, workshop
+from greaves.data.alignment.workshop import MadeClip, Workshop, make_clips, workshop
 
 
 @dataclass(frozen=True)
@@ -61,16 +59,11 @@ def build(spec: BuildSpec, folder: Path, *, stop_for_review: bool = False) -> Bu
     Raises:
         GreavesError: a source, rewriter or speech engine fails, or the folder holds another build.
     """
-    source = spec.source
     with workshop(folder) as work, Steps() as steps:
-        plan = work.plan(
-            lambda: released_plan(spec, source) if source.origin == "released" else draw_plan(spec),
-            spec.identity(),
-            redraw=spec.from_files,
-        )
+        plan = work.plan(lambda: draw_plan(spec), spec.identity(), redraw=spec.from_files)
         items, left_out, facts = list(plan.items), dict[str, str](), dict[str, Any]()
         review: Path | None = None
-        if spec.kind == "mirror" and source.origin != "released":
+        if spec.kind == "mirror" and spec.source.origin != "released":
             review = folder / REVIEW
             rewriter = _rewriter(spec)
             items, left_out = _pairs(_mirror(plan, spec, rewriter, work, steps, review))

@@ -18,9 +18,8 @@ from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.store import as_lines, write_json, write_text
 from greaves.data.alignment.plan import PlannedItem, SetPlan
-from greaves.data.alignment.speaking import make_clips
 from greaves.data.alignment.spec import VoiceSpec
-from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, workshop
+from greaves.data.alignment.workshop import FOLDER, MadeClip, Workshop, make_clips, workshop
 from greaves.data.imports.aiah_layout import (
     DISTRACTION,
     QUESTIONS,

@@ -25,7 +25,7 @@ from typing import Any
 from greaves.base.errors import DataError
 from greaves.base.store import write_bytes
 from greaves.data.alignment.plan import PlannedItem
-from greaves.data.alignment.speaking import SUFFIXES
+from greaves.data.alignment.workshop import SUFFIXES
 from greaves.data.imports.aiah_layout import Kind, Section, same_topic, topic_remarks
 from greaves.data.tables import (
     Rows,
@@ -107,15 +107,11 @@ def _write_clip(sound: Any, table: Path, into: Path) -> None:
 LIST = "audio_files.txt"
 
 
-@dataclass(frozen=True)
-class NamedClip:
-    """A clip and what its name says."""
-
-    place: Place
-    path: Path
+NamedClips = dict[tuple[str, int], tuple["Place", Path]]
+"""Place's key -> what a clip's name says, and the clip."""
 
 
-def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
+def find_clips(folder: Path) -> tuple[NamedClips, list[str]]:
     """Clips of a folder and its sub-folders, and names of sound files that are called otherwise.
 
     Raises:
@@ -128,7 +124,7 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
         (one for one in (folder, *folder.parents) if one.parent.name == "snapshots"), None
     )
     root = snapshot.parent.parent if snapshot else folder
-    found: dict[tuple[str, int], NamedClip] = {}
+    found: NamedClips = {}
     others: list[str] = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
@@ -142,16 +138,16 @@ def find_clips(folder: Path) -> tuple[list[NamedClip], list[str]]:
             what = f"two clips are called {place.name}: one of them is {name}"
             do = "name the folder of the right ones with --clips"
             raise DataError(what, where=str(folder), do=do)
-        found[place.key] = NamedClip(place, inside(root, str(path.relative_to(root)), str(folder)))
+        found[place.key] = place, inside(root, str(path.relative_to(root)), str(folder))
     if not found:
         what = f"no clip is called by topic and number, such as Fraud_12.wav ({len(others)} others)"
         raise DataError(what, where=str(folder))
-    return list(found.values()), others
+    return found, others
 
 
 def numbered_section(
     kind: Kind,
-    clips: Sequence[NamedClip] | None,
+    clips: NamedClips | None,
     texts: Texts,
     topics: Sequence[str],
     about: dict[str, Any],
@@ -169,10 +165,9 @@ def numbered_section(
         topics: those that enter, in this order; names of others become a remark.
         about, remarks, spoken_here: see `Section`.
     """
-    by_key = {clip.place.key: clip for clip in clips or ()}
     words = {place.key: text for place, text in texts.questions}
     places = {place.key: place for place, _ in texts.questions}
-    places |= {key: clip.place for key, clip in by_key.items()}
+    places |= {key: place for key, (place, _) in (clips or {}).items()}
     order = {same_topic(topic): (number, topic) for number, topic in enumerate(topics)}
     wanted = sorted((key for key in places if key[0] in order), key=lambda k: (order[k[0]][0], k))
     items: list[PlannedItem] = []
@@ -180,12 +175,12 @@ def numbered_section(
     for key in wanted:
         topic = order[key[0]][1]
         name = ("" if kind == "harmful" else "safe-") + Place(topic, key[1]).name
-        if clips is not None and key not in by_key:
+        if clips is not None and key not in clips:
             left_out[name] = "there is no clip of it"
         elif key not in words:
             left_out[name] = "its question is not in the list of questions"
         else:
-            clip = str(by_key[key].path) if clips is not None else ""
+            clip = str(clips[key][1]) if clips is not None else ""
             items.append(
                 PlannedItem(id=name, kind=kind, category=topic, text=words[key], clip_from=clip)
             )
