@@ -119,10 +119,8 @@ def _check_distinct(submissions: Sequence[Submission]) -> None:
                     f"submission {one.manifest.name!r} is given twice", do="give each file once"
                 )
             if one.manifest.name == other.manifest.name:
-                raise GreavesError(
-                    f"two submissions are called {one.manifest.name!r}",
-                    do="pack one of them again under another name: greaves submit RUN --name NAME",
-                )
+                do = "pack one of them again under another name: greaves submit RUN --name NAME"
+                raise GreavesError(f"two submissions are called {one.manifest.name!r}", do=do)
 
 
 def _unranked(row: Row) -> Row:
