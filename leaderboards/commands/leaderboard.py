@@ -76,11 +76,15 @@ def leaderboard(
     ]
     remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
     title = f"Leaderboard: {facts.name}"
-    render.write(target, rows, title=title, notes=remarks, hashes=facts.hashes)
+    page, plain = (
+        render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes),
+        render.as_plain(rows),
+    )
+    render.write(target, page, plain)
     write_text(target / "leaderboard.tex", latex(rows, title=title))
     write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
     if json_output:
-        typer.echo(render.as_json(rows), nl=False)
+        typer.echo(render.as_json(plain), nl=False)
     else:
         terminal.show(rows, terminal.console(), notes=remarks)
         typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json, .tex, .tests.csv")

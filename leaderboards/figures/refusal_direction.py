@@ -111,11 +111,8 @@ def _asked(run: InsideRun, benchmark: str | None) -> Asked:
     harmful, benign = run.spoken(benchmark)
     asked: Asked = {"audio-text": [*harmful, *benign]}
     spoken = {question.id for question in harmful}
-    written = [
-        question
-        for question in run.questions("harmful", "text-only", benchmark)
-        if question.id in spoken
-    ]
+    texts = run.questions("harmful", "text-only", benchmark)
+    written = [question for question in texts if question.id in spoken]
     if written:
         asked["text-only"] = [*written, *(same_words(each, written[0]) for each in benign)]
     return asked

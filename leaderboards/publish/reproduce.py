@@ -63,6 +63,8 @@ def recipe(manifest: Manifest) -> str:
 def citation_cff(submission: Submission, authors: Sequence[str]) -> str:
     """CITATION.cff (format 1.2.0)."""
     manifest = submission.manifest
+    digest = f"sha256:{submission.sha256}"
+    identifier = {"type": "other", "value": digest, "description": "the submission"}
     return yaml.safe_dump(
         {
             "cff-version": "1.2.0",
@@ -71,13 +73,7 @@ def citation_cff(submission: Submission, authors: Sequence[str]) -> str:
             "type": "dataset",
             "authors": [{"name": author} for author in _authors(manifest, authors)],
             "version": manifest.versions["greaves"],
-            "identifiers": [
-                {
-                    "type": "other",
-                    "value": f"sha256:{submission.sha256}",
-                    "description": "the submission",
-                }
-            ],
+            "identifiers": [identifier],
         },
         sort_keys=False,
         allow_unicode=True,

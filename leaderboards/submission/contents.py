@@ -226,8 +226,7 @@ def _records(
         try:
             found.append(record.model_validate_json(line))
         except ValidationError as error:
-            what = f"{name}:{number}: not a {record.__name__} record"
-            broken.append(f"{what} ({_first(error)})")
+            broken.append(f"{name}:{number}: not a {record.__name__} record ({_first(error)})")
     return found
 
 

@@ -127,9 +127,8 @@ def _task_facts(name: str) -> TaskFacts:
     try:
         task = TASKS.get(name)
     except RegistryError as error:
-        raise GreavesError(
-            error.what, where="recipe: tasks", do="install the package that provides it"
-        ) from None
+        do = "install the package that provides it"
+        raise GreavesError(error.what, where="recipe: tasks", do=do) from None
     return TaskFacts(version=task.version, benchmark=task.benchmark)
 
 
@@ -137,7 +136,7 @@ def _rows(run: RunFolder, label: str) -> bytes:
     verdicts = run.verdicts()
     if not verdicts:
         raise GreavesError("the run has no verdicts", where=str(run.path), do="greaves run")
-    return render.as_json(leaderboard(verdicts, label=label)).encode()
+    return render.as_json(render.as_plain(leaderboard(verdicts, label=label))).encode()
 
 
 def _cell_files(cell: CellFolder) -> dict[str, bytes]:
@@ -180,8 +179,7 @@ def without_folders(value: Any) -> Any:
         return [without_folders(each) for each in value]
     if not isinstance(value, str):
         return value
-    if value.startswith("~") or PurePosixPath(value).is_absolute():
-        return PurePosixPath(value).name
-    if PureWindowsPath(value).is_absolute():
-        return PureWindowsPath(value).name
+    for path in (PurePosixPath(value), PureWindowsPath(value)):
+        if path.is_absolute() or value.startswith("~"):
+            return path.name
     return _FOLDERS.sub("", value)
