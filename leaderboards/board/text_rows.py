@@ -23,6 +23,7 @@ from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import statistics
 from greaves.leaderboards.estimate.metric import PERCENT
 from greaves.leaderboards.estimate.statistics import (
+    BATCH,
     CONFIDENCE,
     DEFAULT_SEED,
     N_RESAMPLES,
@@ -97,10 +98,8 @@ def text_notes(folder: RunFolder) -> list[str]:
             if column.left_out:
                 lines.append(f"{cell}: {column.task} is left out: {column.left_out}")
             elif len(scores) < len(column.keys):
-                lines.append(
-                    f"{cell}: {column.task} has {len(scores)} of {len(column.keys)} documents;"
-                    " carry on with: greaves run"
-                )
+                done = f"{len(scores)} of {len(column.keys)} documents"
+                lines.append(f"{cell}: {column.task} has {done}; carry on with: greaves run")
     return lines
 
 
@@ -186,14 +185,8 @@ def _weighted(values: Sequence[float], weights: Sequence[float], seed: int) -> E
         ids = drawn.astype(np.intp)
         return np.asarray((v[ids] * w[ids]).sum(axis=axis) / w[ids].sum(axis=axis))
 
-    found = bootstrap(
-        (np.arange(len(v)),),
-        mean,
-        n_resamples=N_RESAMPLES,
-        batch=500,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    drawing: dict[str, Any] = {"n_resamples": N_RESAMPLES, "batch": BATCH, "vectorized": True}
+    rng, places = np.random.default_rng(seed), (np.arange(len(v)),)
+    whole = bootstrap(places, mean, confidence_level=CONFIDENCE, rng=rng, **drawing)
+    found = whole.confidence_interval
     return Estimate(value, float(found.low), float(found.high))

@@ -68,18 +68,12 @@ def leaderboard(
             beside.show(tables, terminal.console(), label=facts.label)
             typer.echo(f"Written: {page}")
         return
-    remarks = [
-        *_outdated(folder),
-        *_second_opinions(folder, judge),
-        *notes_on(slices),
-        *detectable_differences(tests),
-    ]
+    remarks = [*_outdated(folder), *_second_opinions(folder, judge), *notes_on(slices)]
+    remarks += [*detectable_differences(tests)]
     remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
     title = f"Leaderboard: {facts.name}"
-    page, plain = (
-        render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes),
-        render.as_plain(rows),
-    )
+    page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
+    plain = render.as_plain(rows)
     render.write(target, page, plain)
     write_text(target / "leaderboard.tex", latex(rows, title=title))
     write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
@@ -94,9 +88,8 @@ def _show_categories(run: RunFolder, judge: str | None, target: Path, as_json: b
     rows = categories.by_category(shown_verdicts(run, judge))
     if not rows:
         known = ", ".join(sorted({verdict.judge for verdict in run.verdicts()})) or "none"
-        raise GreavesError(
-            f"no task with several categories was judged (judges: {known})", where=str(run.path)
-        )
+        what = f"no task with several categories was judged (judges: {known})"
+        raise GreavesError(what, where=str(run.path))
     write_text(target / "leaderboard.categories.csv", categories.as_csv(rows))
     if as_json:
         plain = [render.rounded(row.model_dump()) for row in rows]
@@ -112,11 +105,9 @@ def _second_opinions(folder: RunFolder, judge: str | None) -> list[str]:
 
 
 def _outdated(folder: RunFolder) -> list[str]:
-    return [
-        f"{cell} is left out: it answered an earlier version of the recipe or its data;"
-        " bring it up to date with: greaves run"
-        for cell in folder.outdated()
-    ]
+    why = "it answered an earlier version of the recipe or its data"
+    do = "bring it up to date with: greaves run"
+    return [f"{cell} is left out: {why}; {do}" for cell in folder.outdated()]
 
 
 def _kept(folder: RunFolder) -> list[beside.Kept]:

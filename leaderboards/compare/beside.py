@@ -135,10 +135,10 @@ def show(tables: Sequence[Joined], to: Console, *, label: str = "") -> None:
 
 def _grid(table: Joined) -> tuple[list[str], list[list[str | wide.Cell]]]:
     """Titles of the columns, and the lines: model, method and origin, then the cells."""
-    lines: list[list[str | wide.Cell]] = []
-    for line in table.lines:
-        cells = (cell(line.cells.get(column)) for column in table.columns)
-        lines.append([line.model, line.name, line.by, *cells])
+    lines: list[list[str | wide.Cell]] = [
+        [line.model, line.name, line.by, *(cell(line.cells.get(one)) for one in table.columns)]
+        for line in table.lines
+    ]
     return [title(column) for column in table.columns], lines
 
 

@@ -98,13 +98,10 @@ def compare(
             if task not in same
         ]
         for pair in cells:
+            wanted = [{(judge, *cell, task) for task in same} for cell in pair]
             sides = (
-                [
-                    v
-                    for v in run
-                    if (v.model, v.method, v.judge) == (*cell, judge) and v.task in same
-                ]
-                for run, cell in zip((first, second), pair, strict=True)
+                [v for v in run if (v.judge, v.model, v.method, v.task) in own]
+                for run, own in zip((first, second), wanted, strict=True)
             )
             changes += _changes(*sides, seed=seed)
     if not changes:

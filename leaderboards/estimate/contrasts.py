@@ -97,10 +97,8 @@ def told(
 
 def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estimate:
     """The paired difference with its 95 % interval, in the metric's own unit."""
-    paired = [
-        Means.of(one.means).minus(Means.of(other.means))
-        for one, other in zip(first, second, strict=True)
-    ]
+    pairs = zip(first, second, strict=True)
+    paired = [Means.of(one.means).minus(Means.of(other.means)) for one, other in pairs]
     if len(paired) == 1:
         return metric.difference(paired[0].present, seed)
     *harmful, benign = paired

@@ -122,11 +122,10 @@ def _means(
     questions: Sequence[Question], half: set[str], states_of: Callable[[list[Question]], Matrix]
 ) -> tuple[Vector, Vector]:
     """Mean hidden states of one half's harmful and benign questions, [layers, hidden_size] each."""
-    harmful, benign = (
-        states_of([each for each in questions if each.kind == kind and each.id in half])
-        for kind in ("harmful", "benign")
-    )
-    return harmful.mean(axis=0, dtype=np.float64), benign.mean(axis=0, dtype=np.float64)
+    own = [question for question in questions if question.id in half]
+    kinds = ([each for each in own if each.kind == kind] for kind in ("harmful", "benign"))
+    harmful, benign = (states_of(each).mean(axis=0, dtype=np.float64) for each in kinds)
+    return harmful, benign
 
 
 def _rows(
@@ -230,14 +229,9 @@ def mean_with_interval(values: Vector, *, seed: int = 0) -> tuple[Vector, Vector
     means = values.mean(axis=0)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy's word on questions that are all alike
-        found = bootstrap(
-            (values,),
-            np.mean,
-            axis=0,
-            confidence_level=CONFIDENCE,
-            n_resamples=RESAMPLES,
-            batch=200,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    low, high = (np.where(np.isnan(end), means, end) for end in (found.low, found.high))
+        drawn: dict[str, Any] = {"n_resamples": RESAMPLES, "batch": 200, "axis": 0}
+        rng = np.random.default_rng(seed)
+        found = bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=rng, **drawn)
+    ends = found.confidence_interval
+    low, high = (np.where(np.isnan(end), means, end) for end in (ends.low, ends.high))
     return means, low, high

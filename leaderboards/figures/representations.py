@@ -126,12 +126,9 @@ def _look_at(
     judged = rates(verdicts_of(run, state, model, questions, steps))
     with state.defence.attached(model) as defended:
         points = hidden_states(defended, questions, run.recipe.batch_size)[:, 0]
-    apart = separability(
-        points,
-        [question.kind == "harmful" for question in questions],
-        [stem_of(question.id) for question in questions],
-        seed=plot_seed,
-    )
+    harmful = [question.kind == "harmful" for question in questions]
+    groups = [stem_of(question.id) for question in questions]
+    apart = separability(points, harmful, groups, seed=plot_seed)
     return points, {
         "state": state.name,
         "epoch": state.epoch,

@@ -117,13 +117,10 @@ def hidden_states(
     Returns:
         [questions, layers, hidden_size].
     """
-    parts = [
-        model.representations(
-            [conversation_of(question) for question in questions[start : start + batch_size]],
-            layers,
-        ).cpu()
-        for start in range(0, len(questions), batch_size)
-    ]
+    asked = [conversation_of(question) for question in questions]
+    starts = range(0, len(questions), batch_size)
+    batches = (asked[start : start + batch_size] for start in starts)
+    parts = [model.representations(batch, layers).cpu() for batch in batches]
     found: Matrix = torch.cat(parts).numpy()
     return found
 
