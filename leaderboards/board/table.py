@@ -209,10 +209,9 @@ def stand(
         return list(rows), []
     best = max(values, key=lambda name: values[name])
     pairs = contrasts(metric, {name: parts[name] for name in values}, seed=seed)
-    against: dict[str, dict[str, Contrast]] = {}
+    against: dict[str, dict[str, Contrast]] = {name: {} for name in values}
     for one in pairs:
-        against.setdefault(one.first, {})[one.second] = one
-        against.setdefault(one.second, {})[one.first] = one
+        against[one.first][one.second] = against[one.second][one.first] = one
     ranked = [
         row.model_copy(update=_place(row.method, best, values, against[row.method]))
         if row.method in values

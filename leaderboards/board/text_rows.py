@@ -22,14 +22,7 @@ from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import statistics
 from greaves.leaderboards.estimate.metric import PERCENT
-from greaves.leaderboards.estimate.statistics import (
-    BATCH,
-    CONFIDENCE,
-    DEFAULT_SEED,
-    N_RESAMPLES,
-    Estimate,
-    Vector,
-)
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED, Estimate, Vector
 from greaves.leaderboards.read.slices import VANILLA
 
 Place = tuple[str, int]
@@ -185,8 +178,7 @@ def _weighted(values: Sequence[float], weights: Sequence[float], seed: int) -> E
         ids = drawn.astype(np.intp)
         return np.asarray((v[ids] * w[ids]).sum(axis=axis) / w[ids].sum(axis=axis))
 
-    drawing: dict[str, Any] = {"n_resamples": N_RESAMPLES, "batch": BATCH, "vectorized": True}
-    rng, places = np.random.default_rng(seed), (np.arange(len(v)),)
-    whole = bootstrap(places, mean, confidence_level=CONFIDENCE, rng=rng, **drawing)
-    found = whole.confidence_interval
+    drawn: dict[str, Any] = {"n_resamples": statistics.N_RESAMPLES, "batch": statistics.BATCH}
+    drawn |= {"confidence_level": statistics.CONFIDENCE, "rng": np.random.default_rng(seed)}
+    found = bootstrap((np.arange(len(v)),), mean, vectorized=True, **drawn).confidence_interval
     return Estimate(value, float(found.low), float(found.high))

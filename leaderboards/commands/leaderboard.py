@@ -59,14 +59,14 @@ def leaderboard(
     target = out_dir or run
     if published or table:
         tables = beside.beside(rows, _kept(folder), names=table or ())
-        page = target / "leaderboard.published.md"
-        write_text(page, beside.markdown(tables, label=facts.label))
+        file = target / "leaderboard.published.md"
+        write_text(file, beside.markdown(tables, label=facts.label))
         if json_output:
             plain = render.rounded(beside.as_plain(tables))
             typer.echo(json.dumps(plain, indent=1, allow_nan=False))
         else:
             beside.show(tables, terminal.console(), label=facts.label)
-            typer.echo(f"Written: {page}")
+            typer.echo(f"Written: {file}")
         return
     remarks = [*_outdated(folder), *_second_opinions(folder, judge), *notes_on(slices)]
     remarks += [*detectable_differences(tests)]

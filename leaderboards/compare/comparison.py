@@ -99,11 +99,11 @@ def compare(
         ]
         for pair in cells:
             wanted = [{(judge, *cell, task) for task in same} for cell in pair]
-            sides = (
+            sides = [
                 [v for v in run if (v.judge, v.model, v.method, v.task) in own]
                 for run, own in zip((first, second), wanted, strict=True)
-            )
-            changes += _changes(*sides, seed=seed)
+            ]
+            changes += _changes(sides[0], sides[1], seed)
     if not changes:
         what = "; ".join(notes) or "no task has questions that both runs have scored responses to"
         raise GreavesError(what, where="greaves compare", do="run both with the same tasks")

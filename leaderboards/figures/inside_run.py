@@ -36,6 +36,7 @@ class InsideRun:
         self.facts: RunFacts = self.folder.facts()
         self.recipe = _recipe(path)
         self.spec = self._spec(model)
+        self.names = {"run": self.facts.name, "label": self.facts.label, "model": self.spec.shown}
 
     def cell(self, method: str, seed: int | None = None) -> CellFolder:
         """The up-to-date cell of a method; that of its first seed unless one is named.

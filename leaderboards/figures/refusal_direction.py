@@ -90,8 +90,7 @@ def look(
                 rows += _rows(where, found, harmful, zero, gap, split_seed)
                 apart.append(where | _apart(found, harmful))
     return rows, {
-        "run": run.facts.name,
-        "label": run.facts.label,
+        **run.names,
         **_facts(lalm, states, asked),
         "direction": {
             "from": direction,
@@ -165,7 +164,6 @@ def _cosines(differences: dict[Mode, Vector]) -> list[float] | None:
 def _facts(model: LALM, states: Sequence[State], asked: Asked) -> dict[str, Any]:
     every = [each.task for questions in asked.values() for each in questions]
     return {
-        "model": model.name,
         "fingerprint": model.fingerprint,
         "layers": model.decoder_layers,
         "tasks": list(dict.fromkeys(every)),

@@ -94,9 +94,7 @@ def look(
         for question, place in zip(questions, plane, strict=True)
     ]
     facts = {
-        "run": run.facts.name,
-        "label": run.facts.label,
-        "model": lalm.name,
+        **run.names,
         "fingerprint": lalm.fingerprint,
         "method": method,
         "seed": run.cell(method, seed).facts()["seed"],

@@ -322,9 +322,9 @@ def check(verdicts: Iterable[AnyVerdict]) -> None:
         if sample in samples:
             raise _twice(v, f"has two responses for sample {v.sample}")
         if tasks.setdefault((v.judge, v.task), what) != what:
-            what = f"task {v.task!r} comes in two versions, kinds or modes"
+            said = f"task {v.task!r} comes in two versions, kinds or modes"
             do = "keep them in separate run folders"
-            raise GreavesError(what, where=f"verdicts of {v.judge}", do=do)
+            raise GreavesError(said, where=f"verdicts of {v.judge}", do=do)
         keys.add((v.judge, v.key))
         samples.add(sample)
 

@@ -19,17 +19,14 @@ from greaves.data.speech.clips import clip_hash
 from greaves.data.task import TASKS
 from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.show import render
+from greaves.leaderboards.submission import contents
 from greaves.leaderboards.submission.archive import zipped
 from greaves.leaderboards.submission.checks import problems
 from greaves.leaderboards.submission.contents import (
-    FORMAT,
-    NAME,
     Manifest,
     Submission,
     SubmittedQuestion,
     TaskFacts,
-    read_submission,
-    slug,
 )
 from greaves.recipe.schema import Recipe
 
@@ -64,14 +61,14 @@ def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
             be written.
         RefusedError: what was packed does not hold.
     """
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(contents.NAME, name):
         do = 'use letters, digits, ".", "_" and "-", 64 at most'
         raise GreavesError(f"{name!r} cannot name a submission", where="--name", do=do)
     data = pack(run, name)
     try:
         with replacing(target) as part:
             part.write_bytes(data)
-            submission = read_submission(part)
+            submission = contents.read_submission(part)
             refuse_broken(run.path, submission)
     except OSError as error:
         raise GreavesError(f"cannot be written ({error.strerror})", where=str(target)) from None
@@ -99,7 +96,7 @@ def pack(run: RunFolder, name: str) -> bytes:
     try:
         recipe = Recipe.model_validate(without_folders(facts["recipe"]))
         manifest = Manifest(
-            format=FORMAT,
+            format=contents.FORMAT,
             name=name,
             label=facts["label"],
             recipe=recipe,
@@ -143,7 +140,7 @@ def _cell_files(cell: CellFolder) -> dict[str, bytes]:
     """File -> bytes: the cell's facts and its current records."""
     by_judge: dict[str, list[Verdict]] = {}
     for verdict in cell.current_verdicts():
-        file = f"verdicts.{slug(verdict.judge.partition('@')[0])}.jsonl"
+        file = f"verdicts.{contents.slug(verdict.judge.partition('@')[0])}.jsonl"
         by_judge.setdefault(file, []).append(verdict)
     return {
         "cell.json": _json(without_folders(cell.facts())),
