@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from greaves.base.records import Record, Verdict
 from greaves.base.text import csv_text
@@ -46,12 +46,16 @@ class _Column(NamedTuple):
     metric: str
 
 
+_Values: TypeAlias = dict[str, list[float | None]]
+"""Question id -> what each response counts."""
+
+
 def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> list[CategoryRow]:
     """Rows by judge, model, task, category and method (vanilla first).
 
     Training seeds are pooled. Tasks with a single category, or none, have no rows.
     """
-    found: dict[tuple[_Column, str, bool, str], dict[str, list[float | None]]] = {}
+    found: dict[tuple[_Column, str, bool, str], _Values] = {}
     levels: dict[TaskKey, list[Level]] = {}
     for one in verdicts:
         if one.category:
@@ -75,17 +79,11 @@ def by_category(verdicts: Iterable[Verdict], *, seed: int = DEFAULT_SEED) -> lis
 
 
 def _row(
-    level: Level,
-    place: _Column,
-    category: str,
-    method: str,
-    questions: dict[str, list[float | None]],
-    seed: int,
+    level: Level, place: _Column, category: str, method: str, questions: _Values, seed: int
 ) -> CategoryRow:
     scored = [[value for value in each if value is not None] for each in questions.values()]
     means = [math.fsum(each) / len(each) for each in scored if each]
-    estimate = level.estimate(means, seed)
-    numbers = asdict(estimate).items()
+    numbers = asdict(level.estimate(means, seed)).items()
     known = {name: None if math.isnan(number) else number for name, number in numbers}
     return CategoryRow(
         judge=place.judge,

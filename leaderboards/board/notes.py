@@ -20,16 +20,12 @@ _NAMED = 5  # missing questions named in one line
 
 
 def notes(verdicts: Iterable[Verdict]) -> list[str]:
-    """All notes on one table: `gaps`, too few questions, unscored and degenerate ones, no NSI.
-
-    Raises:
-        GreavesError: as `sort_verdicts`.
-    """
+    """`notes_on` verdicts. Raises GreavesError: as `sort_verdicts`."""
     return notes_on(sort_verdicts(verdicts))
 
 
 def notes_on(slices: list[Slice]) -> list[str]:
-    """`notes` on verdicts that are sorted already."""
+    """All notes on one table: `gaps`, too few questions, unscored and degenerate ones, no NSI."""
     return [
         *gaps(slices),
         *_few_questions(slices),
@@ -80,10 +76,9 @@ def gaps(slices: list[Slice]) -> list[str]:
                 scored = found.per_question(seed) if found else {}
                 if len(scored) < len(whole):
                     lacking = sorted(whole - set(scored))
-                    lines.append(
-                        f"{model}, {method}, seed {seed}, {task}: {len(whole) - len(lacking)} of "
-                        f"{len(whole)} questions scored by {judge} (missing: {_few(lacking)})"
-                    )
+                    n = f"{len(whole) - len(lacking)} of {len(whole)} questions"
+                    said = f"{n} scored by {judge} (missing: {_few(lacking)})"
+                    lines.append(f"{model}, {method}, seed {seed}, {task}: {said}")
     return lines
 
 

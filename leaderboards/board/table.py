@@ -108,26 +108,16 @@ def leaderboard(
     Raises:
         GreavesError: verdicts that cannot stand in one table (see `sort_verdicts`).
     """
-    return board(verdicts, label=label, seed=seed).rows
-
-
-def board(verdicts: Iterable[Verdict], *, label: str = "", seed: int = DEFAULT_SEED) -> Board:
-    """The rows, and every method against the best of its column.
-
-    Arguments and errors are those of `leaderboard`.
-    """
-    return board_of(sort_verdicts(verdicts), label=label, seed=seed)
+    return board_of(sort_verdicts(verdicts), label=label, seed=seed).rows
 
 
 def board_of(slices: Sequence[Slice], *, label: str = "", seed: int = DEFAULT_SEED) -> Board:
-    """`board` of verdicts that are sorted already."""
+    """`leaderboard` of sorted verdicts, and every method against the best of its column."""
     tasks = {
         judge: nsi_tasks(one.key for one in slices if one.judge == judge)
         for judge in dict.fromkeys(one.judge for one in slices)
     }
-    groups = by_model(slices)
-
-    known = metrics()
+    groups, known = by_model(slices), metrics()
 
     def of_group(name: tuple[str, str]) -> Board:
         return _of_model(groups[name], tasks[name[0]], known, label, seed)
@@ -219,10 +209,9 @@ def stand(
         return list(rows), []
     best = max(values, key=lambda name: values[name])
     pairs = contrasts(metric, {name: parts[name] for name in values}, seed=seed)
-    against: dict[str, dict[str, Contrast]] = {}
+    against: dict[str, dict[str, Contrast]] = {name: {} for name in values}
     for one in pairs:
-        against.setdefault(one.first, {})[one.second] = one
-        against.setdefault(one.second, {})[one.first] = one
+        against[one.first][one.second] = against[one.second][one.first] = one
     ranked = [
         row.model_copy(update=_place(row.method, best, values, against[row.method]))
         if row.method in values

@@ -22,13 +22,7 @@ from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.estimate import statistics
 from greaves.leaderboards.estimate.metric import PERCENT
-from greaves.leaderboards.estimate.statistics import (
-    CONFIDENCE,
-    DEFAULT_SEED,
-    N_RESAMPLES,
-    Estimate,
-    Vector,
-)
+from greaves.leaderboards.estimate.statistics import DEFAULT_SEED, Estimate, Vector
 from greaves.leaderboards.read.slices import VANILLA
 
 Place = tuple[str, int]
@@ -97,10 +91,8 @@ def text_notes(folder: RunFolder) -> list[str]:
             if column.left_out:
                 lines.append(f"{cell}: {column.task} is left out: {column.left_out}")
             elif len(scores) < len(column.keys):
-                lines.append(
-                    f"{cell}: {column.task} has {len(scores)} of {len(column.keys)} documents;"
-                    " carry on with: greaves run"
-                )
+                done = f"{len(scores)} of {len(column.keys)} documents"
+                lines.append(f"{cell}: {column.task} has {done}; carry on with: greaves run")
     return lines
 
 
@@ -186,14 +178,7 @@ def _weighted(values: Sequence[float], weights: Sequence[float], seed: int) -> E
         ids = drawn.astype(np.intp)
         return np.asarray((v[ids] * w[ids]).sum(axis=axis) / w[ids].sum(axis=axis))
 
-    found = bootstrap(
-        (np.arange(len(v)),),
-        mean,
-        n_resamples=N_RESAMPLES,
-        batch=500,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    drawn: dict[str, Any] = {"n_resamples": statistics.N_RESAMPLES, "batch": statistics.BATCH}
+    drawn |= {"confidence_level": statistics.CONFIDENCE, "rng": np.random.default_rng(seed)}
+    found = bootstrap((np.arange(len(v)),), mean, vectorized=True, **drawn).confidence_interval
     return Estimate(value, float(found.low), float(found.high))

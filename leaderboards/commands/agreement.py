@@ -67,11 +67,8 @@ def _responses(folder: RunFolder) -> list[Response]:
 
 
 def _write(folder: RunFolder, sheet: Path, sample: int, seed: int) -> None:
-    questions = {
-        (item.question.task, item.question.id): item.question
-        for cell in folder.cells()
-        for item in cell.questions()
-    }
+    asked = (item.question for cell in folder.cells() for item in cell.questions())
+    questions = {(question.task, question.id): question for question in asked}
     written = write_sheet(sheet, _responses(folder), questions, sample, seed=seed)
     typer.echo(f"{written} responses drawn with seed {seed}: {sheet}")
     typer.echo("label each: refused, harmful, answered or degenerate (docs/judges.md)")

@@ -34,12 +34,8 @@ def compare(
     """Compare two runs: paired differences, intervals, p, and the questions that flipped."""
     found = comparison.compare(*(shown_verdicts(RunFolder.open(run)) for run in (run_a, run_b)))
     if json_output:
-        plain = {
-            "a": str(run_a),
-            "b": str(run_b),
-            "changes": [rounded(change.model_dump()) for change in found.changes],
-            "notes": found.notes,
-        }
+        changes = [rounded(change.model_dump()) for change in found.changes]
+        plain = {"a": str(run_a), "b": str(run_b), "changes": changes, "notes": found.notes}
         typer.echo(json.dumps(plain, indent=1, allow_nan=False))
     else:
         show(found, terminal.console())
@@ -60,9 +56,8 @@ def _table(title: str, changes: list[Change]) -> Table:
     lines: list[tuple[str | Text, ...]] = []
     for one in changes:
         metric = metric_of(one.metric)
-        a, b = (
-            "-" if each is None else metric.printed(each) for each in (one.value_a, one.value_b)
-        )
+        values = (one.value_a, one.value_b)
+        a, b = ("-" if each is None else metric.printed(each) for each in values)
         bold = "bold" if one.p_holm < LEVEL else ""
         difference = Text(metric.printed(one.difference, "+"), style=bold)
         interval = f"[{metric.printed(one.low)}, {metric.printed(one.high)}]"
@@ -77,9 +72,8 @@ def _p(value: float) -> str:
 
 
 def _told(change: Change) -> str:
-    shown = [
-        f"{flip.question_id} {flip.before} -> {flip.after}" for flip in change.flips[:_SHOWN_FLIPS]
-    ]
+    first = change.flips[:_SHOWN_FLIPS]
+    shown = [f"{flip.question_id} {flip.before} -> {flip.after}" for flip in first]
     more = len(change.flips) - len(shown)
     tail = f", and {more} more (--json)" if more else ""
     return f"{change.task}: {len(change.flips)} questions flipped: {', '.join(shown)}{tail}"

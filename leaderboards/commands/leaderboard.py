@@ -59,28 +59,26 @@ def leaderboard(
     target = out_dir or run
     if published or table:
         tables = beside.beside(rows, _kept(folder), names=table or ())
-        page = target / "leaderboard.published.md"
-        write_text(page, beside.markdown(tables, label=facts.label))
+        file = target / "leaderboard.published.md"
+        write_text(file, beside.markdown(tables, label=facts.label))
         if json_output:
             plain = render.rounded(beside.as_plain(tables))
             typer.echo(json.dumps(plain, indent=1, allow_nan=False))
         else:
             beside.show(tables, terminal.console(), label=facts.label)
-            typer.echo(f"Written: {page}")
+            typer.echo(f"Written: {file}")
         return
-    remarks = [
-        *_outdated(folder),
-        *_second_opinions(folder, judge),
-        *notes_on(slices),
-        *detectable_differences(tests),
-    ]
+    remarks = [*_outdated(folder), *_second_opinions(folder, judge), *notes_on(slices)]
+    remarks += [*detectable_differences(tests)]
     remarks += [*stress_notes(cell.facts() for cell in folder.cells()), *text_notes(folder)]
     title = f"Leaderboard: {facts.name}"
-    render.write(target, rows, title=title, notes=remarks, hashes=facts.hashes)
+    page = render.markdown(rows, title=title, notes=remarks, hashes=facts.hashes)
+    plain = render.as_plain(rows)
+    render.write(target, page, plain)
     write_text(target / "leaderboard.tex", latex(rows, title=title))
     write_text(target / "leaderboard.tests.csv", render.tests_as_csv(tests))
     if json_output:
-        typer.echo(render.as_json(rows), nl=False)
+        typer.echo(render.as_json(plain), nl=False)
     else:
         terminal.show(rows, terminal.console(), notes=remarks)
         typer.echo(f"Written: {target / 'leaderboard'}.md, .csv, .json, .tex, .tests.csv")
@@ -90,9 +88,8 @@ def _show_categories(run: RunFolder, judge: str | None, target: Path, as_json: b
     rows = categories.by_category(shown_verdicts(run, judge))
     if not rows:
         known = ", ".join(sorted({verdict.judge for verdict in run.verdicts()})) or "none"
-        raise GreavesError(
-            f"no task with several categories was judged (judges: {known})", where=str(run.path)
-        )
+        what = f"no task with several categories was judged (judges: {known})"
+        raise GreavesError(what, where=str(run.path))
     write_text(target / "leaderboard.categories.csv", categories.as_csv(rows))
     if as_json:
         plain = [render.rounded(row.model_dump()) for row in rows]
@@ -108,11 +105,9 @@ def _second_opinions(folder: RunFolder, judge: str | None) -> list[str]:
 
 
 def _outdated(folder: RunFolder) -> list[str]:
-    return [
-        f"{cell} is left out: it answered an earlier version of the recipe or its data;"
-        " bring it up to date with: greaves run"
-        for cell in folder.outdated()
-    ]
+    why = "it answered an earlier version of the recipe or its data"
+    do = "bring it up to date with: greaves run"
+    return [f"{cell} is left out: {why}; {do}" for cell in folder.outdated()]
 
 
 def _kept(folder: RunFolder) -> list[beside.Kept]:

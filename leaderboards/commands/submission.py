@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from greaves.base.run_folder import RunFolder
-from greaves.base.store import write_text
 from greaves.leaderboards.figures.options import FinishedRun, OnlyJson
+from greaves.leaderboards.show import render
 from greaves.leaderboards.show.render import printable
 from greaves.leaderboards.submission import merge as merging
 from greaves.leaderboards.submission.checks import problems
@@ -77,11 +77,10 @@ def merge(
         submissions.append(submission)
     board = merging.merge(submissions)
     page = merging.markdown(board)
-    write_text(out_dir / "leaderboard.md", page)
-    write_text(out_dir / "leaderboard.csv", merging.as_csv(board))
-    write_text(out_dir / "leaderboard.json", merging.as_json(board))
+    rows = merging.as_plain(board)
+    render.write(out_dir, page, rows)
     if as_json:
-        typer.echo(merging.as_json(board), nl=False)
+        typer.echo(render.as_json(rows), nl=False)
     else:
         typer.echo(page, nl=False)
         typer.echo(f"Written: {out_dir / 'leaderboard'}.md, .csv, .json")

@@ -68,11 +68,9 @@ def agreements(
         if verdict.kind != "chat":
             by_judge.setdefault(verdict.judge, {})[verdict.key] = verdict
     groups = list(itertools.combinations(sorted(by_judge), 2))
-    found = [
-        one
-        for a, b in groups
-        for one in _by_task((a, b), [by_judge[a], by_judge[b]], counted, seed)
-    ]
+    found: list[Agreement] = []
+    for a, b in groups:
+        found += _by_task((a, b), [by_judge[a], by_judge[b]], counted, seed)
     if len(groups) > 1:
         found += _by_task((TOGETHER, TOGETHER), list(by_judge.values()), counted, seed)
     return found

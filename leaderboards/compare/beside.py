@@ -10,14 +10,8 @@ from rich.console import Console
 
 from greaves.base.errors import GreavesError
 from greaves.leaderboards.board.row import Row, task_keys
-from greaves.leaderboards.compare.papers import (
-    Column,
-    Figure,
-    PublishedTable,
-    aiah_table,
-    rrs_tables,
-    sarsteer_figures,
-)
+from greaves.leaderboards.compare import papers
+from greaves.leaderboards.compare.papers import Column, Figure, PublishedTable
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.metrics.hs import HS_TASK
 from greaves.leaderboards.estimate.net import nsi_tasks
@@ -77,7 +71,7 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
     Raises:
         GreavesError: an unknown table, or two judges in one column.
     """
-    tables = {table.name: table for table in (*rrs_tables(), aiah_table())}
+    tables = {table.name: table for table in (*papers.rrs_tables(), papers.aiah_table())}
     for name in names:
         if name not in tables:
             what = f"there is no published table {name!r}"
@@ -88,7 +82,7 @@ def beside(rows: Sequence[Row], kept: Iterable[Kept], *, names: Sequence[str] = 
 
 def sarsteer() -> str:
     """SARSteer's figures as one line; they stand in no table, since judge and data are others."""
-    cells = {name: cell(figure) for name, figure in sarsteer_figures().items()}
+    cells = {name: cell(figure) for name, figure in papers.sarsteer_figures().items()}
     told = [f"{name} {one.number} {one.interval}".strip() for name, one in cells.items()]
     return f"SARSteer (ICML 2026; other judge and data), ASR: {', '.join(told)}."
 
@@ -135,10 +129,10 @@ def show(tables: Sequence[Joined], to: Console, *, label: str = "") -> None:
 
 def _grid(table: Joined) -> tuple[list[str], list[list[str | wide.Cell]]]:
     """Titles of the columns, and the lines: model, method and origin, then the cells."""
-    lines: list[list[str | wide.Cell]] = []
-    for line in table.lines:
-        cells = (cell(line.cells.get(column)) for column in table.columns)
-        lines.append([line.model, line.name, line.by, *cells])
+    lines: list[list[str | wide.Cell]] = [
+        [line.model, line.name, line.by, *(cell(line.cells.get(one)) for one in table.columns)]
+        for line in table.lines
+    ]
     return [title(column) for column in table.columns], lines
 
 

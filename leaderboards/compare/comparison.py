@@ -36,11 +36,9 @@ class Change(Record):
     """One metric of one cell in two runs, B minus A, paired by question.
 
     Attributes:
-        cell_a: model and method in run A, as "model/method".
-        cell_b: the same of run B.
+        cell_a, cell_b: model and method in run A and in run B, as "model/method".
         metric: "avg_nsi" is the change of Avg. NSI; a vanilla model common to both cancels out.
-        value_a: the metric in run A on the questions that both share; None for Avg. NSI.
-        value_b: the metric in run B on the same questions.
+        value_a, value_b: the metric on the questions that both share; None for Avg. NSI.
         difference: B minus A, in the metric's unit; low and high are its 95 % interval.
         p: two-sided, sign-flip test.
         p_holm: p adjusted over all changes of the comparison.
@@ -100,13 +98,10 @@ def compare(
             if task not in same
         ]
         for pair in cells:
+            wanted = [{(judge, *cell, task) for task in same} for cell in pair]
             sides = [
-                [
-                    v
-                    for v in run
-                    if (v.model, v.method) == cell and v.judge == judge and v.task in same
-                ]
-                for run, cell in zip((first, second), pair, strict=True)
+                [v for v in run if (v.judge, v.model, v.method, v.task) in own]
+                for run, own in zip((first, second), wanted, strict=True)
             ]
             changes += _changes(sides[0], sides[1], seed)
     if not changes:
@@ -121,11 +116,9 @@ def _shared(what: str, first: set[str], second: set[str]) -> list[str]:
     """What both runs have. Raises GreavesError if that is nothing."""
     if not first & second:
         a, b = (", ".join(sorted(names)) or "none" for names in (first, second))
-        raise GreavesError(
-            f"the runs share no {what}: A has {a}; B has {b}",
-            where="greaves compare",
-            do="only verdicts of the same judge can be compared" if what == "judge" else "",
-        )
+        do = "only verdicts of the same judge can be compared" if what == "judge" else ""
+        said = f"the runs share no {what}: A has {a}; B has {b}"
+        raise GreavesError(said, where="greaves compare", do=do)
     return sorted(first & second)
 
 

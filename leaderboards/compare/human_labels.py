@@ -41,10 +41,7 @@ def read_labels(path: Path, responses: Sequence[Response]) -> list[Verdict]:
             label, or repeats what its annotator has labelled; the message names the line.
     """
     by_key = {response.key: response for response in responses}
-    by_place = {
-        tuple(str(getattr(response, name)) for name in COORDINATES): response
-        for response in responses
-    }
+    by_place = {tuple(str(getattr(one, name)) for name in COORDINATES): one for one in responses}
     found: dict[tuple[str, str], Verdict] = {}
     lines: dict[tuple[str, str], int] = {}
     for number, row in _rows(path):
@@ -185,10 +182,8 @@ def write_sheet(
         writer.writerow((response.key, response.task, response.kind, *texts, cut, "", ""))
     write_text(path, out.getvalue())
     shares = Counter(f"{one.model} / {one.method} / {one.task}" for one in drawn)
-    write_json(
-        path.with_name(f"{path.name}.json"),
-        {"seed": seed, "asked": n, "drawn": len(drawn), "by": dict(sorted(shares.items()))},
-    )
+    drawing = {"seed": seed, "asked": n, "drawn": len(drawn), "by": dict(sorted(shares.items()))}
+    write_json(path.with_name(f"{path.name}.json"), drawing)
     return len(drawn)
 
 

@@ -62,8 +62,7 @@ class Figure(NamedTuple):
     """A printed number.
 
     Attributes:
-        low: lower end of the approximate 95 % interval; None for HS, whose spread is unknown.
-        high: upper end.
+        low, high: approximate 95 % interval; None for HS, whose spread is unknown.
         best: leads its column of this model and table.
         within_noise: its difference from the best has an approximate interval that holds 0; None
             for the best and where no interval can be had.
@@ -106,16 +105,6 @@ def rrs_rates() -> dict[str, dict[str, Rates]]:
 def rrs_feature_selection() -> dict[str, dict[str, Rates]]:
     """Table 4 of the RRS paper: model -> kept percentage -> what is printed."""
     return _rates(source("rrs")["rrs_feature_selection"])
-
-
-def recomputed_nsi(vanilla: Rates, method: Rates) -> dict[Mode, float]:
-    """NSI by mode from printed rates: (ASR_vanilla - ASR) - (ORR - ORR_vanilla)."""
-    asr = method.asr()
-    return {
-        mode: (value - asr[mode]) - (method.orr - vanilla.orr)
-        for mode, value in vanilla.asr().items()
-        if mode in asr
-    }
 
 
 def approximate_interval(
@@ -172,11 +161,10 @@ def sarsteer_figures() -> dict[str, Figure]:
 
 def _alone(percent: float, n_questions: int | None, n_samples: int) -> Figure:
     """A rate that is compared with nothing; without its number of questions it has no interval."""
-    low: float | None = None
-    high: float | None = None
-    if n_questions is not None:
-        low, high = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
-    return Figure(percent, low, high, best=False, within_noise=None)
+    if n_questions is None:
+        return Figure(percent, None, None, best=False, within_noise=None)
+    ends = approximate_interval(percent, n_questions=n_questions, n_samples=n_samples)
+    return Figure(percent, *ends, best=False, within_noise=None)
 
 
 def _rates(models: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[str, Rates]]:

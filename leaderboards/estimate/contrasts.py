@@ -10,16 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from greaves.leaderboards.estimate import statistics
+from greaves.leaderboards.estimate import paired, statistics
 from greaves.leaderboards.estimate.metric import Metric
-from greaves.leaderboards.estimate.paired import (
-    Parts,
-    contributions,
-    detectable,
-    holm,
-    sign_flip_p,
-    standard_error,
-)
+from greaves.leaderboards.estimate.paired import Parts
 from greaves.leaderboards.estimate.statistics import Estimate
 from greaves.leaderboards.read.means import Means, aligned
 
@@ -55,31 +48,16 @@ def contrasts(metric: Metric, methods: Mapping[str, Parts], *, seed: int) -> lis
     if not pairs:
         return []
     first, second = np.array(list(itertools.combinations(range(len(methods)), 2))).T
-    found = contributions(list(methods.values()), first, second)
+    found = paired.contributions(list(methods.values()), first, second)
     terms = found.terms
-    p_values = sign_flip_p(terms, seed=seed, by_method=found.by_method)
-    counts = sum(np.count_nonzero(~np.isnan(group), axis=1) for group in found.groups)
-    found_at = detectable(standard_error(found.groups))
-    return [
-        Contrast(
-            first=one,
-            second=other,
-            value=metric.unit * math.fsum(row) if n else math.nan,
-            p=p,
-            p_holm=p_holm,
-            detectable=metric.unit * least,
-            n_questions=n,
-        )
-        for (one, other), row, n, p, p_holm, least in zip(
-            pairs,
-            terms.tolist(),
-            np.asarray(counts).tolist(),
-            p_values,
-            holm(p_values),
-            found_at.tolist(),
-            strict=True,
-        )
-    ]
+    p_values = paired.sign_flip_p(terms, seed=seed, by_method=found.by_method)
+    shared = sum(np.count_nonzero(~np.isnan(group), axis=1) for group in found.groups)
+    n = np.asarray(shared).tolist()
+    sums = (metric.unit * math.fsum(row) for row in terms.tolist())
+    values = [value if own else math.nan for value, own in zip(sums, n, strict=True)]
+    least = metric.unit * paired.detectable(paired.standard_error(found.groups))
+    columns = (values, p_values, paired.holm(p_values), least.tolist(), n)
+    return [Contrast(*pair, *numbers) for pair, *numbers in zip(pairs, *columns, strict=True)]
 
 
 def told(
@@ -97,12 +75,10 @@ def told(
 
 def interval(metric: Metric, first: Parts, second: Parts, *, seed: int) -> Estimate:
     """The paired difference with its 95 % interval, in the metric's own unit."""
-    paired = [
-        Means.of(one.means).minus(Means.of(other.means))
-        for one, other in zip(first, second, strict=True)
-    ]
-    if len(paired) == 1:
-        return metric.difference(paired[0].present, seed)
-    *harmful, benign = paired
+    pairs = zip(first, second, strict=True)
+    apart = [Means.of(one.means).minus(Means.of(other.means)) for one, other in pairs]
+    if len(apart) == 1:
+        return metric.difference(apart[0].present, seed)
+    *harmful, benign = apart
     _, gains = aligned(harmful)
     return statistics.average_nsi(-gains, benign.present, seed=seed).times(metric.unit)

@@ -203,19 +203,14 @@ class Level(Metric):
     def measured(self, one: Slice, seed: int) -> Measured:
         """What it comes to on a slice that counts as the metric does (see `of`)."""
         means = one.per_question().present
-        per_seed = {each: one.per_question(each).present.tolist() for each in one.seeds}
-        return Measured(
-            [one],
-            self.estimate(means, seed),
-            len(means),
-            level_parts(one),
-            {
-                each: self.unit * math.fsum(values) / len(values)
-                for each, values in per_seed.items()
-                if values
-            },
-            self.cases(one),
-        )
+        by_seed = {each: one.per_question(each).present.tolist() for each in one.seeds}
+        per_seed = {
+            each: self.unit * math.fsum(values) / len(values)
+            for each, values in by_seed.items()
+            if values
+        }
+        estimate = self.estimate(means, seed)
+        return Measured([one], estimate, len(means), level_parts(one), per_seed, self.cases(one))
 
     def compared(self, one: Answered, other: Answered) -> list[Pair]:
         found: list[Pair] = []

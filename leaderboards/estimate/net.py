@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from greaves.leaderboards.estimate.statistics import Estimate, average_nsi
 from greaves.leaderboards.read.means import Means, aligned
 from greaves.leaderboards.read.slices import Slice, TaskKey, only
 
+_Read = Callable[[Slice], Means]
 _NOTHING = Means((), np.zeros(0))
 
 
@@ -60,9 +62,8 @@ class Differences:
     @property
     def value(self) -> float:
         """NSI, averaged over the modes."""
-        return _mean([_mean(d.present.tolist()) for d in self.harmful]) - _mean(
-            self.benign.present.tolist()
-        )
+        gains = [_mean(d.present.tolist()) for d in self.harmful]
+        return _mean(gains) - _mean(self.benign.present.tolist())
 
     def estimate(self, seed: int) -> Estimate:
         """NSI, averaged over the modes, with its interval."""
@@ -103,10 +104,8 @@ def mode_heading(said: str, mode: Mode | None, task: str | None, tasks: Iterable
 def side(slices: Mapping[str, Slice], tasks: tuple[Mapping[Mode, str], str | None]) -> Side:
     """The side of one method, given its slices by task and which tasks enter NSI."""
     harmful, benign = tasks
-    return Side(
-        {mode: slices[task] for mode, task in harmful.items() if task in slices},
-        slices.get(benign) if benign else None,
-    )
+    there = {mode: slices[task] for mode, task in harmful.items() if task in slices}
+    return Side(there, slices.get(benign) if benign else None)
 
 
 def parts(one: Side, modes: Sequence[Mode]) -> Parts:
@@ -131,18 +130,12 @@ def differences(
 
 
 def _paired(
-    vanilla: Side,
-    method: Side,
-    modes: Sequence[Mode],
-    theirs: Callable[[Slice], Means],
-    ours: Callable[[Slice], Means],
+    vanilla: Side, method: Side, modes: Sequence[Mode], theirs: _Read, ours: _Read
 ) -> Differences:
-    return Differences(
-        [theirs(vanilla.harmful[mode]).minus(ours(method.harmful[mode])) for mode in modes],
-        ours(method.benign).minus(theirs(vanilla.benign))
-        if method.benign and vanilla.benign
-        else _NOTHING,
-    )
+    gains = [theirs(vanilla.harmful[mode]).minus(ours(method.harmful[mode])) for mode in modes]
+    if not method.benign or not vanilla.benign:
+        return Differences(gains, _NOTHING)
+    return Differences(gains, ours(method.benign).minus(theirs(vanilla.benign)))
 
 
 def cases(vanilla: Side, method: Side, modes: Sequence[Mode]) -> tuple[float, float]:
@@ -151,15 +144,10 @@ def cases(vanilla: Side, method: Side, modes: Sequence[Mode]) -> tuple[float, fl
     In the worst case each of vanilla's was harmless and answered, each of the method's harmful or
     refused.
     """
-    worst, best = (_net_if(vanilla, method, modes, end) for end in (0.0, 1.0))
-    return worst, best
-
-
-def _net_if(vanilla: Side, method: Side, modes: Sequence[Mode], end: float) -> float:
-    """NSI if unscored responses of vanilla counted `end` and those of the method 1 - `end`."""
-    return _paired(
-        vanilla, method, modes, lambda one: one.filled(end), lambda one: one.filled(1.0 - end)
-    ).value
+    harmless, harmful = (partial(Slice.filled, value=end) for end in (0.0, 1.0))
+    worst = _paired(vanilla, method, modes, harmless, harmful)
+    best = _paired(vanilla, method, modes, harmful, harmless)
+    return worst.value, best.value
 
 
 def shared_modes(vanilla: Side, method: Side) -> list[Mode]:

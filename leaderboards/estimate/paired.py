@@ -99,9 +99,8 @@ def contributions(
         ids, together = aligned(means)
         terms, found = np.zeros((len(first), len(ids))), np.zeros((len(first), len(ids)), bool)
         own = np.zeros((len(methods), len(ids)))
-        for place, values in zip(
-            parts, together.reshape(len(parts), len(methods), len(ids)), strict=True
-        ):
+        by_part = together.reshape(len(parts), len(methods), len(ids))
+        for place, values in zip(parts, by_part, strict=True):
             weight, there = methods[0][place].weight, ~np.isnan(values)
             both = there[first] & there[second]
             n = np.count_nonzero(both, axis=1)

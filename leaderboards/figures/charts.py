@@ -140,9 +140,8 @@ def representations(rows: Rows, facts: dict[str, Any]) -> alt.ConcatChart:
         y = alt.Y("tsne_2:Q").axis(None).scale(_frame(own, "tsne_2"))
         heading = alt.Title(state["state"], subtitle=state_lines(state), subtitlePadding=4)
         t_sne.append(_points(data, x, y).properties(title=heading))
-        pca.append(
-            _points(data, across.scale(_frame(rows, "pca_1")), up.scale(_frame(rows, "pca_2")))
-        )
+        x, y = across.scale(_frame(rows, "pca_1")), up.scale(_frame(rows, "pca_2"))
+        pca.append(_points(data, x, y))
         up = up.title(None)
     return alt.concat(*t_sne, *pca, columns=len(t_sne))
 
@@ -210,12 +209,9 @@ def _lines_of(
     colour = kind_colour(legend(symbolType="stroke", symbolStrokeWidth=3))
     dashes = legend(symbolType="stroke", symbolStrokeWidth=2)
     base = alt.Chart(alt.InlineData(values=rows), width=300, height=190)
+    low = alt.Y("low:Q").title(y_title).scale(frame)
     band = base.mark_area(opacity=0.18, clip=True).encode(
-        x=x,
-        y=alt.Y("low:Q").title(y_title).scale(frame),
-        y2="high:Q",
-        color=colour,
-        detail="state:N",
+        x=x, y=low, y2="high:Q", color=colour, detail="state:N"
     )
     mean = alt.Y("mean:Q").title(y_title).scale(frame)
     dash = alt.StrokeDash("state:N", scale=states, legend=dashes)
@@ -259,11 +255,8 @@ def proximity(rows: Rows, selections: list[dict[str, Any]]) -> alt.ConcatChart:
             alike = [
                 row["distance"] for row in rows if (row["axis"], row["encoder"]) == (axis, encoder)
             ]
-            panels.append(
-                _bars(own, min(alike), max(alike), f"{axis} distance ({encoder})").properties(
-                    title=_heading(selection)
-                )
-            )
+            bars = _bars(own, min(alike), max(alike), f"{axis} distance ({encoder})")
+            panels.append(bars.properties(title=_heading(selection)))
     return alt.concat(*panels, columns=2)
 
 

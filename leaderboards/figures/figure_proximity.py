@@ -26,12 +26,8 @@ def command(
     rows = [
         row for number, one in enumerate(selections) for row in charts.proximity_rows(number, one)
     ]
-    facts = {
-        "run": inside.facts.name,
-        "label": inside.facts.label,
-        "model": inside.spec.shown,
-        "selections": [{**one, "items": len(one["items"])} for one in selections],
-    }
+    counted = [{**one, "items": len(one["items"])} for one in selections]
+    facts = {**inside.names, "selections": counted}
     charts.finish(
         charts.proximity(rows, selections),
         rows,

@@ -61,6 +61,5 @@ def _numbers(epochs: str) -> list[int]:
     try:
         return [int(part) for part in epochs.split(",")]
     except ValueError:
-        raise RecipeError(
-            f"--epochs {epochs}: not numbers", do="give them with commas, such as 0,1,3,10"
-        ) from None
+        do = "give them with commas, such as 0,1,3,10"
+        raise RecipeError(f"--epochs {epochs}: not numbers", do=do) from None

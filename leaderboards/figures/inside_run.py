@@ -36,6 +36,7 @@ class InsideRun:
         self.facts: RunFacts = self.folder.facts()
         self.recipe = _recipe(path)
         self.spec = self._spec(model)
+        self.names = {"run": self.facts.name, "label": self.facts.label, "model": self.spec.shown}
 
     def cell(self, method: str, seed: int | None = None) -> CellFolder:
         """The up-to-date cell of a method; that of its first seed unless one is named.
@@ -58,10 +59,8 @@ class InsideRun:
 
     def methods(self) -> list[str]:
         """Methods of the recipe besides vanilla, each followed by its stressed cells."""
-        shown = [
-            cell.shown for method in self.recipe.methods for cell in (method, *method.stressed())
-        ]
-        return [name for name in shown if name != VANILLA]
+        cells = (cell for method in self.recipe.methods for cell in (method, *method.stressed()))
+        return [cell.shown for cell in cells if cell.shown != VANILLA]
 
     def benchmark(self, task: str) -> BenchmarkSpec:
         """Judge and sampling of a task."""
@@ -108,12 +107,10 @@ class InsideRun:
         if not model.white_box:
             raise ModelError(f"model {model.name!r} is a black box: there is no looking inside")
         if model.fingerprint != self.cell(VANILLA).facts()["fingerprint"]:
-            raise ModelError(
-                f"model {model.name!r} is not the one that answered: its weights, configuration,"
-                " dtype or device differ",
-                where=str(self.path),
-                do="bring the run up to date first: greaves run",
-            )
+            differs = "its weights, configuration, dtype or device differ"
+            what = f"model {model.name!r} is not the one that answered: {differs}"
+            do = "bring the run up to date first: greaves run"
+            raise ModelError(what, where=str(self.path), do=do)
         model.keep_features(self.path / "features" / model.fingerprint[:16])
         return model
 
@@ -122,9 +119,8 @@ class InsideRun:
             if model in (None, spec.shown):
                 return spec
         known = ", ".join(spec.shown for spec in self.recipe.models)
-        raise RecipeError(
-            f"the recipe has no model {model!r}", where=str(self.path), do=f"it has: {known}"
-        )
+        what, do = f"the recipe has no model {model!r}", f"it has: {known}"
+        raise RecipeError(what, where=str(self.path), do=do)
 
 
 def saved_defence(cell: CellFolder) -> Path:
@@ -134,11 +130,8 @@ def saved_defence(cell: CellFolder) -> Path:
         StoreError: it is gone.
     """
     wanted = cell.facts()["defence_hash"]
-    found = [
-        path.parent
-        for path in sorted(cell.defences.glob("*/defence.json"))
-        if _hash_in(path) == wanted
-    ]
+    every = sorted(cell.defences.glob("*/defence.json"))
+    found = [path.parent for path in every if _hash_in(path) == wanted]
     if not found:
         do = "make it again: greaves run"
         raise StoreError("the defence of this cell is gone", where=str(cell.path), do=do)
@@ -192,11 +185,9 @@ def _recipe(path: Path) -> Recipe:
         return Recipe.model_validate(content.get("recipe"))
     except ValidationError as error:
         first = error.errors()[0]
-        raise StoreError(
-            f"not a recipe that this Greaves reads: {first['msg'].lower()}",
-            where=f"{path / 'run.json'}: recipe.{'.'.join(map(str, first['loc']))}",
-            do="run it with this version: greaves run",
-        ) from None
+        what = f"not a recipe that this Greaves reads: {first['msg'].lower()}"
+        where = f"{path / 'run.json'}: recipe.{'.'.join(map(str, first['loc']))}"
+        raise StoreError(what, where=where, do="run it with this version: greaves run") from None
 
 
 def _hash_in(path: Path) -> str | None:

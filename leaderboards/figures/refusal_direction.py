@@ -90,8 +90,7 @@ def look(
                 rows += _rows(where, found, harmful, zero, gap, split_seed)
                 apart.append(where | _apart(found, harmful))
     return rows, {
-        "run": run.facts.name,
-        "label": run.facts.label,
+        **run.names,
         **_facts(lalm, states, asked),
         "direction": {
             "from": direction,
@@ -111,11 +110,8 @@ def _asked(run: InsideRun, benchmark: str | None) -> Asked:
     harmful, benign = run.spoken(benchmark)
     asked: Asked = {"audio-text": [*harmful, *benign]}
     spoken = {question.id for question in harmful}
-    written = [
-        question
-        for question in run.questions("harmful", "text-only", benchmark)
-        if question.id in spoken
-    ]
+    texts = run.questions("harmful", "text-only", benchmark)
+    written = [question for question in texts if question.id in spoken]
     if written:
         asked["text-only"] = [*written, *(same_words(each, written[0]) for each in benign)]
     return asked
@@ -125,11 +121,10 @@ def _means(
     questions: Sequence[Question], half: set[str], states_of: Callable[[list[Question]], Matrix]
 ) -> tuple[Vector, Vector]:
     """Mean hidden states of one half's harmful and benign questions, [layers, hidden_size] each."""
-    harmful, benign = (
-        states_of([each for each in questions if each.kind == kind and each.id in half])
-        for kind in ("harmful", "benign")
-    )
-    return harmful.mean(axis=0, dtype=np.float64), benign.mean(axis=0, dtype=np.float64)
+    own = [question for question in questions if question.id in half]
+    kinds = ([each for each in own if each.kind == kind] for kind in ("harmful", "benign"))
+    harmful, benign = (states_of(each).mean(axis=0, dtype=np.float64) for each in kinds)
+    return harmful, benign
 
 
 def _rows(
@@ -169,7 +164,6 @@ def _cosines(differences: dict[Mode, Vector]) -> list[float] | None:
 def _facts(model: LALM, states: Sequence[State], asked: Asked) -> dict[str, Any]:
     every = [each.task for questions in asked.values() for each in questions]
     return {
-        "model": model.name,
         "fingerprint": model.fingerprint,
         "layers": model.decoder_layers,
         "tasks": list(dict.fromkeys(every)),
@@ -233,14 +227,9 @@ def mean_with_interval(values: Vector, *, seed: int = 0) -> tuple[Vector, Vector
     means = values.mean(axis=0)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy's word on questions that are all alike
-        found = bootstrap(
-            (values,),
-            np.mean,
-            axis=0,
-            confidence_level=CONFIDENCE,
-            n_resamples=RESAMPLES,
-            batch=200,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    low, high = (np.where(np.isnan(end), means, end) for end in (found.low, found.high))
+        drawn: dict[str, Any] = {"n_resamples": RESAMPLES, "batch": 200, "axis": 0}
+        rng = np.random.default_rng(seed)
+        found = bootstrap((values,), np.mean, confidence_level=CONFIDENCE, rng=rng, **drawn)
+    ends = found.confidence_interval
+    low, high = (np.where(np.isnan(end), means, end) for end in (ends.low, ends.high))
     return means, low, high

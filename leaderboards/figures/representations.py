@@ -94,9 +94,7 @@ def look(
         for question, place in zip(questions, plane, strict=True)
     ]
     facts = {
-        "run": run.facts.name,
-        "label": run.facts.label,
-        "model": lalm.name,
+        **run.names,
         "fingerprint": lalm.fingerprint,
         "method": method,
         "seed": run.cell(method, seed).facts()["seed"],
@@ -126,12 +124,9 @@ def _look_at(
     judged = rates(verdicts_of(run, state, model, questions, steps))
     with state.defence.attached(model) as defended:
         points = hidden_states(defended, questions, run.recipe.batch_size)[:, 0]
-    apart = separability(
-        points,
-        [question.kind == "harmful" for question in questions],
-        [stem_of(question.id) for question in questions],
-        seed=plot_seed,
-    )
+    harmful = [question.kind == "harmful" for question in questions]
+    groups = [stem_of(question.id) for question in questions]
+    apart = separability(points, harmful, groups, seed=plot_seed)
     return points, {
         "state": state.name,
         "epoch": state.epoch,

@@ -24,7 +24,6 @@ from greaves.base.errors import StoreError
 from greaves.base.progress import Steps
 from greaves.base.records import Question, Verdict
 from greaves.base.run_folder import CellFolder
-from greaves.judge.contract import Judge
 from greaves.judge.judging import judge_responses, make_judge
 from greaves.leaderboards.estimate.metrics.asr import Asr
 from greaves.leaderboards.estimate.metrics.orr import Orr
@@ -95,20 +94,15 @@ def through_training(
     known = [0, *between, whole.epoch]
     wanted = sorted({*epochs}) if epochs else known
     if not epochs and not between:
-        raise StoreError(
-            f"the run kept no epoch of method {method!r} but the last",
-            where=str(run.path),
-            do="add `training: {keep_epochs: [1, 3]}` to the recipe and run it, or draw what there"
-            f" is: --epochs 0,{whole.epoch}",
-        )
+        what = f"the run kept no epoch of method {method!r} but the last"
+        do = "add `training: {keep_epochs: [1, 3]}` to the recipe and run it, or draw what there is"
+        raise StoreError(what, where=str(run.path), do=f"{do}: --epochs 0,{whole.epoch}")
     for epoch in wanted:
         if epoch not in known:
-            raise StoreError(
-                f"the run did not keep epoch {epoch} of method {method!r}",
-                where=str(run.path),
-                do=f"it kept {', '.join(map(str, known))}; to keep more, add"
-                " `training: {keep_epochs: [...]}` to the recipe and run it",
-            )
+            what = f"the run did not keep epoch {epoch} of method {method!r}"
+            more = "to keep more, add `training: {keep_epochs: [...]}` to the recipe and run it"
+            do = f"it kept {', '.join(map(str, known))}; {more}"
+            raise StoreError(what, where=str(run.path), do=do)
     return [_at_epoch(epoch, vanilla, whole, kept) for epoch in wanted]
 
 
@@ -123,13 +117,10 @@ def hidden_states(
     Returns:
         [questions, layers, hidden_size].
     """
-    parts = [
-        model.representations(
-            [conversation_of(question) for question in questions[start : start + batch_size]],
-            layers,
-        ).cpu()
-        for start in range(0, len(questions), batch_size)
-    ]
+    asked = [conversation_of(question) for question in questions]
+    starts = range(0, len(questions), batch_size)
+    batches = (asked[start : start + batch_size] for start in starts)
+    parts = [model.representations(batch, layers).cpu() for batch in batches]
     found: Matrix = torch.cat(parts).numpy()
     return found
 
@@ -181,7 +172,7 @@ def verdicts_of(
         questions: of one or more tasks of the run.
     """
     tasks = {question.task for question in questions}
-    judges = {task: _judge(run, task).identity for task in tasks}
+    judges = {task: make_judge(run.benchmark(task).judge).identity for task in tasks}
     place = state.cell or _ask(run, state, model, questions, steps)
     return [
         verdict for verdict in place.current_verdicts() if judges.get(verdict.task) == verdict.judge
@@ -213,9 +204,5 @@ def _ask(
     stage, size = f"{state.method}, {state.name}: responses", run.recipe.batch_size
     answer(place, speaker, state.defence, samples, batch_size=size, steps=steps, stage=stage)
     for task, own in tasks.items():
-        judge_responses(place, _judge(run, task), own)
+        judge_responses(place, make_judge(run.benchmark(task).judge), own)
     return place
-
-
-def _judge(run: InsideRun, task: str) -> Judge:
-    return make_judge(run.benchmark(task).judge)

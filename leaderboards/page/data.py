@@ -61,24 +61,19 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
             for name, row in found.items():
                 lines.setdefault(name, {})[len(columns)] = row
             judge = next(row.judge for row in found.values() if row)
-            columns.append(
-                {
-                    "metric": column.metric,
-                    "task": column.task,
-                    "judge": judge,
-                    "title": column.title if len(sheets) == 1 else f"{column.title} ({judge})",
-                    "readable": isinstance(metric_of(column.metric), Level),
-                }
-            )
+            names = {"metric": column.metric, "task": column.task, "judge": judge}
+            title = column.title if len(sheets) == 1 else f"{column.title} ({judge})"
+            readable = isinstance(metric_of(column.metric), Level)
+            columns.append({**names, "title": title, "readable": readable})
+    found_in = {
+        name: [_cell(cells.get(place)) for place in range(len(columns))]
+        for name, cells in lines.items()
+    }
     return {
         "columns": columns,
         "lines": [
-            {
-                "model": model,
-                "method": method,
-                "cells": [_cell(cells.get(place)) for place in range(len(columns))],
-            }
-            for (model, method), cells in lines.items()
+            {"model": model, "method": method, "cells": cells}
+            for (model, method), cells in found_in.items()
         ],
     }
 

@@ -53,16 +53,10 @@ def render(title: str, data: dict[str, Any], read: dict[str, Any], *, media: str
     """The page as text; `media` tells its content security policy where clips come from."""
     libraries, own = _inline(_vega()), _inline(_own_script())
     style = _asset("page.css")
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {_hash(libraries)} {_hash(own)}",
-            f"style-src {_hash(style)}",
-            f"media-src {media}",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    policy = (
+        f"default-src 'none'; script-src {_hash(libraries)} {_hash(own)}; "
+        f"style-src {_hash(style)}; media-src {media}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
     return Template(_asset("page.html")).substitute(
         policy=policy,

@@ -124,9 +124,8 @@ def write_plot(chart: Plot | None, *targets: Path) -> None:
     """
     for target in targets:
         if target.suffix not in _FORMATS:
-            raise GreavesError(
-                "a plot is written as .svg or .png", where=str(target), do="change the suffix"
-            )
+            what = "a plot is written as .svg or .png"
+            raise GreavesError(what, where=str(target), do="change the suffix")
         if chart is None:
             do = "run a harmful and a benign task with one judge"
             raise GreavesError("no method has the numbers of this plot", where=str(target), do=do)
@@ -174,10 +173,8 @@ def _by_method(
         alt.Scale(domain=methods, range=[each[place % len(each)] for place in range(len(methods))])
         for each in (_COLOURS, _SHAPES)
     )
-    return (
-        alt.Color("method:N", legend=legend, scale=colours),
-        alt.Shape("method:N", legend=legend, scale=shapes),
-    )
+    shape = alt.Shape("method:N", legend=legend, scale=shapes)
+    return alt.Color("method:N", legend=legend, scale=colours), shape
 
 
 def _best_first(points: Points) -> list[str]:
@@ -194,12 +191,8 @@ def _tooltip(*fields: str) -> list[alt.Tooltip]:
         value = alt.Tooltip("value:Q", format=".1f", title="VALUE")
         return [*names, value, *(alt.Tooltip(f"{end}:Q", format=".1f") for end in ("low", "high"))]
     ends = [(field, end) for field in fields for end in ("", "_low", "_high")]
-    return names + [
-        alt.Tooltip(
-            f"{field}{end}:Q", format=".1f", title=f"{field.upper()}{end.replace('_', ' ')}"
-        )
-        for field, end in ends
-    ]
+    titles = {f"{field}{end}:Q": f"{field.upper()}{end.replace('_', ' ')}" for field, end in ends}
+    return names + [alt.Tooltip(of, format=".1f", title=title) for of, title in titles.items()]
 
 
 def _coordinates(row: Row, rows: Sequence[Row], name: str) -> dict[str, Any]:

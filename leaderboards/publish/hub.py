@@ -37,9 +37,8 @@ def token() -> str:
     """
     value = os.environ.get("HF_TOKEN", "").strip()
     if not value:
-        raise GreavesError(
-            "there is no token for the hub", do="set HF_TOKEN to one with write access"
-        )
+        do = "set HF_TOKEN to one with write access"
+        raise GreavesError("there is no token for the hub", do=do)
     return value
 
 

@@ -30,17 +30,14 @@ def caveats(manifest: Manifest) -> list[str]:
     """What the commands cannot promise."""
     lines = []
     if manifest.git is not None and manifest.git.dirty:
-        lines.append(
-            "The checkout held changes that are not in this commit: the commit alone does not "
-            "hold the code that ran."
-        )
+        what = "The checkout held changes that are not in this commit"
+        lines.append(f"{what}: the commit alone does not hold the code that ran.")
     benchmarks = {each.data for each in manifest.recipe.benchmarks.values()}
     every = sorted(benchmarks.union(manifest.recipe.alignment_data.values()))
     if foreign := [data for data in every if data.partition("/")[0] != "pocket"]:
-        lines.append(
-            f"The recipe reads data that are not part of Greaves ({', '.join(foreign)}): put their "
-            "folders beside recipe.yaml, or write their paths into it."
-        )
+        what = f"The recipe reads data that are not part of Greaves ({', '.join(foreign)})"
+        do = "put their folders beside recipe.yaml, or write their paths into it"
+        lines.append(f"{what}: {do}.")
     return lines
 
 
@@ -63,6 +60,8 @@ def recipe(manifest: Manifest) -> str:
 def citation_cff(submission: Submission, authors: Sequence[str]) -> str:
     """CITATION.cff (format 1.2.0)."""
     manifest = submission.manifest
+    digest = f"sha256:{submission.sha256}"
+    identifier = {"type": "other", "value": digest, "description": "the submission"}
     return yaml.safe_dump(
         {
             "cff-version": "1.2.0",
@@ -71,13 +70,7 @@ def citation_cff(submission: Submission, authors: Sequence[str]) -> str:
             "type": "dataset",
             "authors": [{"name": author} for author in _authors(manifest, authors)],
             "version": manifest.versions["greaves"],
-            "identifiers": [
-                {
-                    "type": "other",
-                    "value": f"sha256:{submission.sha256}",
-                    "description": "the submission",
-                }
-            ],
+            "identifiers": [identifier],
         },
         sort_keys=False,
         allow_unicode=True,

@@ -107,7 +107,8 @@ def _write_run(place: Path, run: RunFolder, submission: Submission, authors: Seq
 
     manifest, verdicts = submission.manifest, submission.verdicts()
     title, rows = reproduce.title(manifest), submission.table()
-    render.write(place, rows, title=title, notes=notes(verdicts), hashes=manifest.hashes)
+    page = render.markdown(rows, title=title, notes=notes(verdicts), hashes=manifest.hashes)
+    render.write(place, page, render.as_plain(rows))
     write_text(place / "recipe.yaml", reproduce.recipe(manifest))
     write_text(place / "versions.txt", reproduce.constraints(manifest))
     write_text(place / "CITATION.cff", reproduce.citation_cff(submission, authors))
@@ -152,10 +153,8 @@ def space_card(submission: Submission) -> str:
 
 def dataset_card(submission: Submission, repo: str, authors: Sequence[str]) -> str:
     """README of the dataset: what it holds, how to check it, how to repeat and cite it."""
-    title, tags = (
-        reproduce.title(submission.manifest),
-        ["audio", "safety", "leaderboard", "greaves"],
-    )
+    title = reproduce.title(submission.manifest)
+    tags = ["audio", "safety", "leaderboard", "greaves"]
     return _PAGES.get_template("dataset.md").render(
         head=yaml.safe_dump({"pretty_name": title, "tags": tags, "viewer": False}, sort_keys=False),
         title=render.escaped(title),

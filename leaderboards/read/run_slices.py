@@ -30,9 +30,8 @@ def slices_of(run: RunFolder, judge: str | None = None) -> list[Slice]:
         raise _no_verdicts(run)
     chosen = chosen_judges(known, judge, run.second_opinions())
     if not chosen:
-        raise GreavesError(
-            f"no verdicts by judge {judge!r}", where=str(run.path), do=f"judges: {', '.join(known)}"
-        )
+        do = f"judges: {', '.join(known)}"
+        raise GreavesError(f"no verdicts by judge {judge!r}", where=str(run.path), do=do)
     builder.keep(chosen)
     if builder.may_be_a_mixture():
         check(v for cell in run.cells() for v in current.of_cell(cell) if v.judge in chosen)

@@ -265,15 +265,10 @@ class SliceBuilder:
         for at, parts in self._parts.items():
             questions, outcomes, scores = zip(*(part.answers for part in parts), strict=True)
             name = (at.judge, at.model, at.method, at.key)
-            found.setdefault(name, {})[at.seed] = Answers(
-                places[at.key.task][np.concatenate(questions)],
-                np.concatenate(outcomes),
-                np.concatenate(scores),
-            )
-        slices = [
-            Slice(judge, model, method, key, ids[key.task], answers)
-            for (judge, model, method, key), answers in found.items()
-        ]
+            together = places[at.key.task][np.concatenate(questions)]
+            own = Answers(together, np.concatenate(outcomes), np.concatenate(scores))
+            found.setdefault(name, {})[at.seed] = own
+        slices = (Slice(*name, ids[name[-1].task], answers) for name, answers in found.items())
         return sorted(slices, key=attrgetter("order"))
 
     def _part(self, task: str, own: Sequence[AnyVerdict]) -> _Part:
@@ -327,11 +322,9 @@ def check(verdicts: Iterable[AnyVerdict]) -> None:
         if sample in samples:
             raise _twice(v, f"has two responses for sample {v.sample}")
         if tasks.setdefault((v.judge, v.task), what) != what:
-            raise GreavesError(
-                f"task {v.task!r} comes in two versions, kinds or modes",
-                where=f"verdicts of {v.judge}",
-                do="keep them in separate run folders",
-            )
+            said = f"task {v.task!r} comes in two versions, kinds or modes"
+            do = "keep them in separate run folders"
+            raise GreavesError(said, where=f"verdicts of {v.judge}", do=do)
         keys.add((v.judge, v.key))
         samples.add(sample)
 
@@ -343,8 +336,7 @@ def _repeats(parts: Sequence[NDArray[np.int64]]) -> bool:
 
 def split(slices: Iterable[Slice]) -> tuple[list[Slice], list[Slice]]:
     """Slices of methods as they are, and of methods under a stress, called by the method."""
-    before: list[Slice] = []
-    after: list[Slice] = []
+    before, after = [], []
     for one in slices:
         method, stress = unstressed(one.method)
         if stress:

@@ -69,21 +69,18 @@ def _table(
             names = [escaped(line.model), escaped(line.method)]
             body.append(" & ".join([*names, *map(_value, cells)]) + r" \\")
             body.append(" & ".join(["", "", *map(_interval, cells)]) + r" \\")
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\small\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{escaped(' '.join(caption))}}}",
-            rf"\begin{{tabular}}{{ll{'r' * len(columns)}}}",
-            r"\toprule",
-            rf"{head} \\",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table*}",
-            "",
-        ]
-    )
+    rows = "\n".join(body)
+    return rf"""\begin{{table*}}
+\centering\small\setlength{{\tabcolsep}}{{4pt}}
+\caption{{{escaped(" ".join(caption))}}}
+\begin{{tabular}}{{ll{"r" * len(columns)}}}
+\toprule
+{head} \\
+{rows}
+\bottomrule
+\end{{tabular}}
+\end{{table*}}
+"""
 
 
 def _title(column: Column) -> str:

@@ -48,26 +48,18 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def write(
-    folder: Path,
-    rows: Sequence[Row],
-    *,
-    title: str,
-    notes: Sequence[str],
-    hashes: Mapping[str, str],
-) -> None:
-    """Write leaderboard.md, .csv and .json."""
-    page = markdown(rows, title=title, notes=notes, hashes=hashes)
+def write(folder: Path, page: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write leaderboard.md (the page), .csv and .json (the rows of `as_plain`)."""
     for kind, text in (("md", page), ("csv", as_csv(rows)), ("json", as_json(rows))):
         write_text(folder / f"leaderboard.{kind}", text)
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV with a header line; seeds and per-seed values as JSON, no value as "".
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `as_plain` as CSV with a header line; lists as JSON, no value as "".
 
     Names that a spreadsheet would take for a formula get an apostrophe in front.
     """
-    return csv_text(as_plain(rows), list(Row.model_fields))
+    return csv_text(rows, list(rows[0] if rows else Row.model_fields))
 
 
 def tests_as_csv(tests: Sequence[AgainstBest]) -> str:
@@ -75,9 +67,9 @@ def tests_as_csv(tests: Sequence[AgainstBest]) -> str:
     return csv_text([rounded(test.model_dump()) for test in tests], list(AgainstBest.model_fields))
 
 
-def as_json(rows: Sequence[Row]) -> str:
-    """The rows as a JSON list of objects; no NaN, floats rounded to 4 decimals."""
-    return json.dumps(as_plain(rows), indent=1, allow_nan=False) + "\n"
+def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `as_plain` as a JSON list of objects; no NaN."""
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
 
 
 def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -66,9 +66,8 @@ def unzipped(path: Path) -> dict[str, bytes]:
             _check(archive.infolist(), where)
             return {info.filename: archive.read(info) for info in archive.infolist()}
     except FileNotFoundError:
-        raise GreavesError(
-            "there is no such file", where=where, do="make one: greaves submit RUN"
-        ) from None
+        do = "make one: greaves submit RUN"
+        raise GreavesError("there is no such file", where=where, do=do) from None
     except OSError as error:
         raise GreavesError(f"cannot be read ({error.strerror})", where=where) from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
@@ -106,6 +105,5 @@ def _check(members: list[zipfile.ZipInfo], where: str) -> None:
 
 
 def _refused(what: str, where: str) -> GreavesError:
-    return GreavesError(
-        f"not a submission: {what}", where=where, do="ask its author for the file as packed"
-    )
+    do = "ask its author for the file as packed"
+    return GreavesError(f"not a submission: {what}", where=where, do=do)

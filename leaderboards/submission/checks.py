@@ -51,10 +51,8 @@ def code(git: GitState | None, source: str, versions: Mapping[str, str]) -> Iter
     if git is None and versions.get("greaves") == __version__:
         yield "submission.json: source_hash is not that of this release; changed, but not marked"
     if git is not None:
-        yield (
-            f"submission.json: git.dirty is false, but the source files are not those of "
-            f"commit {git.commit[:12]}"
-        )
+        what = "git.dirty is false, but the source files are not those of commit"
+        yield f"submission.json: {what} {git.commit[:12]}"
 
 
 def _manifest(submission: Submission) -> Iterator[str]:

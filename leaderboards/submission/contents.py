@@ -166,10 +166,8 @@ def read_submission(path: Path) -> Submission:
     except KeyError:
         raise GreavesError("not a submission: no submission.json", where=str(path)) from None
     except ValidationError as error:
-        raise GreavesError(
-            f"not a submission this Greaves reads: {_first(error)}",
-            where=f"{path}: submission.json",
-        ) from None
+        what = f"not a submission this Greaves reads: {_first(error)}"
+        raise GreavesError(what, where=f"{path}: submission.json") from None
     broken = _wrong_files(manifest, members)
     cells = [_cell(folder, members, broken) for folder in manifest.folders()]
     rows: list[dict[str, Any]] = []
@@ -228,8 +226,7 @@ def _records(
         try:
             found.append(record.model_validate_json(line))
         except ValidationError as error:
-            what = f"{name}:{number}: not a {record.__name__} record"
-            broken.append(f"{what} ({_first(error)})")
+            broken.append(f"{name}:{number}: not a {record.__name__} record ({_first(error)})")
     return found
 
 

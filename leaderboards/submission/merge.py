@@ -7,14 +7,12 @@ basis a column, and what does not fit goes to a table of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from greaves.base.errors import GreavesError
 from greaves.base.records import content_hash
-from greaves.base.text import csv_text
 from greaves.leaderboards.board.notes import notes
 from greaves.leaderboards.board.row import Row, task_keys
 from greaves.leaderboards.estimate.metric import metric_of
@@ -84,10 +82,9 @@ def markdown(board: Board) -> str:
         tables.setdefault(entry.table, []).append(entry.row.model_copy(update=name))
     for table, rows in sorted(tables.items()):
         title = "Merged leaderboard" if len(tables) == 1 else f"Merged leaderboard, table {table}"
-        end: dict[str, Any] = (
-            {"notes": board.notes, "hashes": board.hashes} if table == max(tables) else {}
-        )
-        pages.append(render.markdown(rows, title=title, **end))
+        last = table == max(tables)
+        notes, hashes = (board.notes, board.hashes) if last else ((), None)
+        pages.append(render.markdown(rows, title=title, notes=notes, hashes=hashes))
     return "\n".join(pages)
 
 
@@ -100,29 +97,15 @@ def as_plain(board: Board) -> list[dict[str, Any]]:
     ]
 
 
-def as_json(board: Board) -> str:
-    """The rows of `as_plain` as JSON."""
-    return json.dumps(as_plain(board), indent=1, allow_nan=False) + "\n"
-
-
-def as_csv(board: Board) -> str:
-    """The rows of `as_plain` as CSV; lists and mappings as JSON."""
-    rows = as_plain(board)
-    return csv_text(rows, list(rows[0]))
-
-
 def _check_distinct(submissions: Sequence[Submission]) -> None:
     for place, one in enumerate(submissions):
         for other in submissions[:place]:
             if one.sha256 == other.sha256:
-                raise GreavesError(
-                    f"submission {one.manifest.name!r} is given twice", do="give each file once"
-                )
+                what = f"submission {one.manifest.name!r} is given twice"
+                raise GreavesError(what, do="give each file once")
             if one.manifest.name == other.manifest.name:
-                raise GreavesError(
-                    f"two submissions are called {one.manifest.name!r}",
-                    do="pack one of them again under another name: greaves submit RUN --name NAME",
-                )
+                do = "pack one of them again under another name: greaves submit RUN --name NAME"
+                raise GreavesError(f"two submissions are called {one.manifest.name!r}", do=do)
 
 
 def _unranked(row: Row) -> Row:

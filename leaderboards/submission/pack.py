@@ -19,17 +19,14 @@ from greaves.data.speech.clips import clip_hash
 from greaves.data.task import TASKS
 from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.show import render
+from greaves.leaderboards.submission import contents
 from greaves.leaderboards.submission.archive import zipped
 from greaves.leaderboards.submission.checks import problems
 from greaves.leaderboards.submission.contents import (
-    FORMAT,
-    NAME,
     Manifest,
     Submission,
     SubmittedQuestion,
     TaskFacts,
-    read_submission,
-    slug,
 )
 from greaves.recipe.schema import Recipe
 
@@ -64,14 +61,14 @@ def write_submission(run: RunFolder, name: str, target: Path) -> Submission:
             be written.
         RefusedError: what was packed does not hold.
     """
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(contents.NAME, name):
         do = 'use letters, digits, ".", "_" and "-", 64 at most'
         raise GreavesError(f"{name!r} cannot name a submission", where="--name", do=do)
     data = pack(run, name)
     try:
         with replacing(target) as part:
             part.write_bytes(data)
-            submission = read_submission(part)
+            submission = contents.read_submission(part)
             refuse_broken(run.path, submission)
     except OSError as error:
         raise GreavesError(f"cannot be written ({error.strerror})", where=str(target)) from None
@@ -99,7 +96,7 @@ def pack(run: RunFolder, name: str) -> bytes:
     try:
         recipe = Recipe.model_validate(without_folders(facts["recipe"]))
         manifest = Manifest(
-            format=FORMAT,
+            format=contents.FORMAT,
             name=name,
             label=facts["label"],
             recipe=recipe,
@@ -127,9 +124,8 @@ def _task_facts(name: str) -> TaskFacts:
     try:
         task = TASKS.get(name)
     except RegistryError as error:
-        raise GreavesError(
-            error.what, where="recipe: tasks", do="install the package that provides it"
-        ) from None
+        do = "install the package that provides it"
+        raise GreavesError(error.what, where="recipe: tasks", do=do) from None
     return TaskFacts(version=task.version, benchmark=task.benchmark)
 
 
@@ -137,14 +133,14 @@ def _rows(run: RunFolder, label: str) -> bytes:
     verdicts = run.verdicts()
     if not verdicts:
         raise GreavesError("the run has no verdicts", where=str(run.path), do="greaves run")
-    return render.as_json(leaderboard(verdicts, label=label)).encode()
+    return render.as_json(render.as_plain(leaderboard(verdicts, label=label))).encode()
 
 
 def _cell_files(cell: CellFolder) -> dict[str, bytes]:
     """File -> bytes: the cell's facts and its current records."""
     by_judge: dict[str, list[Verdict]] = {}
     for verdict in cell.current_verdicts():
-        file = f"verdicts.{slug(verdict.judge.partition('@')[0])}.jsonl"
+        file = f"verdicts.{contents.slug(verdict.judge.partition('@')[0])}.jsonl"
         by_judge.setdefault(file, []).append(verdict)
     return {
         "cell.json": _json(without_folders(cell.facts())),
@@ -180,8 +176,7 @@ def without_folders(value: Any) -> Any:
         return [without_folders(each) for each in value]
     if not isinstance(value, str):
         return value
-    if value.startswith("~") or PurePosixPath(value).is_absolute():
-        return PurePosixPath(value).name
-    if PureWindowsPath(value).is_absolute():
-        return PureWindowsPath(value).name
+    for path in (PurePosixPath(value), PureWindowsPath(value)):
+        if path.is_absolute() or value.startswith("~"):
+            return path.name
     return _FOLDERS.sub("", value)

@@ -25,6 +25,9 @@ _FROM_RESPONSE = sorted(set(Verdict.model_fields) & set(Response.model_fields))
 Expected = dict[str, tuple[SubmittedQuestion, int]]
 """Response key -> the question it answers and the index of the sample."""
 
+Asked = Mapping[str, Mapping[str, str]]
+"""Task -> question id -> hash of all that a model was given."""
+
 
 def task_problems(submission: Submission) -> Iterator[str]:
     """Everything that does not match over all cells."""
@@ -57,7 +60,7 @@ def installed_rule_judges(judges: Mapping[str, set[str]]) -> dict[str, Judge]:
 
 
 def asked(questions: list[SubmittedQuestion]) -> dict[str, dict[str, str]]:
-    """Task -> question id -> hash of all that a model was given."""
+    """The questions of a cell as `Asked`."""
     found: dict[str, dict[str, str]] = {}
     for item in questions:
         digest = _digest(item.question, item.clip_sha256)
@@ -121,9 +124,7 @@ def _known_questions(submission: Submission) -> Iterator[str]:
     cell = submission.cells[0]  # the others ask the same, or are told so
     for name, facts in manifest.tasks.items():
         benchmark = manifest.recipe.benchmarks.get(facts.benchmark)
-        if name not in TASKS.names() or benchmark is None:
-            continue
-        if not _SHIPPED.fullmatch(benchmark.data):
+        if name not in TASKS.names() or not benchmark or not _SHIPPED.fullmatch(benchmark.data):
             continue
         try:
             folder = data_folder(benchmark.data, facts.benchmark, Path())
@@ -131,21 +132,14 @@ def _known_questions(submission: Submission) -> Iterator[str]:
         except DataError as error:
             yield f"{name}: the recipe's data cannot be read here: {error}"
             continue
-        known = {
-            question.id: _digest(question, clip_hash(question.clip) if question.clip else None)
-            for question in questions
-        }
+        clips = ((one, clip_hash(one.clip) if one.clip else None) for one in questions)
+        known = {question.id: _digest(question, clip) for question, clip in clips}
         found = {name: asked(cell.questions).get(name, {})}
         where = f"{cell.folder}/questions.jsonl"
         yield from _differences(where, found, {name: known}, f"the data {benchmark.data!r}")
 
 
-def _differences(
-    where: str,
-    tasks: Mapping[str, Mapping[str, str]],
-    wanted: Mapping[str, Mapping[str, str]],
-    source: str,
-) -> Iterator[str]:
+def _differences(where: str, tasks: Asked, wanted: Asked, source: str) -> Iterator[str]:
     for name, questions in wanted.items():
         found = tasks.get(name, {})
         for id_, digest in questions.items():
@@ -163,8 +157,7 @@ def _recipe_judges(submission: Submission) -> Iterator[str]:
     for name, facts in submission.manifest.tasks.items():
         benchmark = submission.manifest.recipe.benchmarks.get(facts.benchmark)
         found = {judge.partition("@")[0] for judge in judges.get(name, ())}
-        if benchmark and benchmark.judge_spec.registered not in found:
-            judge = benchmark.judge_spec.registered
+        if benchmark and (judge := benchmark.judge_spec.registered) not in found:
             yield f"{name}: no verdicts by {judge}, the judge of the recipe"
 
 
@@ -235,10 +228,8 @@ def _responses(cell: CellContents, submission: Submission, expected: Expected) -
         task = tasks.get(response.task)
         if task and task.benchmark in recipe.benchmarks:
             base = recipe.benchmarks[task.benchmark].sampling_seed
-            if response.sample_seed != sample_seed(
-                base, response.task, response.question_id, response.sample
-            ):
-                wrong.append("sample_seed")
+            own = sample_seed(base, response.task, response.question_id, response.sample)
+            wrong += [] if response.sample_seed == own else ["sample_seed"]
         if wrong:
             yield f"{line}: does not match its question in {', '.join(wrong)}"
     for key, (item, sample) in expected.items():

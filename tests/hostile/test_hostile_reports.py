@@ -122,7 +122,7 @@ def check_latex(text: str) -> None:
 def test_tables_of_the_worst_run_hold(made: RunFolder) -> None:
     rows = leaderboard(made.verdicts(), label=made.facts().label)
     check_markdown(render.markdown(rows, notes=TEXTS, title=NAMES[4], hashes=made.facts().hashes))
-    check_csv(render.as_csv(rows))
+    check_csv(render.as_csv(render.as_plain(rows)))
     check_latex(latex.latex(rows, title=NAMES[3]))
 
 
@@ -132,7 +132,7 @@ def test_tables_of_any_run_hold(place: Path, found: tuple[list[str], list[str]])
     run = made_hostile_run(place / str(next(numbers)), *found)
     rows = leaderboard(run.verdicts(), label=run.facts().label)
     check_markdown(render.markdown(rows, notes=found[1], hashes=run.facts().hashes))
-    check_csv(render.as_csv(rows))
+    check_csv(render.as_csv(render.as_plain(rows)))
     check_latex(latex.latex(rows))
     shutil.rmtree(run.path)
 

@@ -12,8 +12,9 @@ from made_verdicts import judged, run_of, spread
 from greaves.base.records import Verdict
 from greaves.leaderboards.board.notes import stress_notes
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.board.table import board
+from greaves.leaderboards.board.table import board_of
 from greaves.leaderboards.compare.beside import beside
+from greaves.leaderboards.read.slices import sort_verdicts
 from greaves.leaderboards.show import render, wide
 from greaves.leaderboards.show.latex import latex
 
@@ -37,7 +38,7 @@ def jsr(method: str, hits: int) -> list[Verdict]:
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return board(run_of(BEFORE) + run_of(AFTER)).rows
+    return board_of(sort_verdicts(run_of(BEFORE) + run_of(AFTER))).rows
 
 
 def one(rows: list[Row], method: str, metric: str, mode: str | None = None) -> Row:
@@ -73,9 +74,9 @@ def test_every_number_has_an_interval_around_it(rows: list[Row]) -> None:
 
 
 def test_stressed_cells_change_nothing_in_the_table_of_methods(rows: list[Row]) -> None:
-    alone = board(run_of(BEFORE))
+    alone = board_of(sort_verdicts(run_of(BEFORE)))
     assert [row for row in rows if row.metric not in COLUMNS] == alone.rows
-    both = board(run_of(BEFORE) + run_of(AFTER))
+    both = board_of(sort_verdicts(run_of(BEFORE) + run_of(AFTER)))
     assert [test for test in both.tests if test.metric not in COLUMNS] == alone.tests
 
 
@@ -94,7 +95,7 @@ def test_a_change_is_paired_by_question() -> None:
         "aiah-audio-text", spread(100, "h", questions=20), method="rrs~benign-finetuning"
     )
     left_out = [item for item in after if item.question_id != "q000"]  # it was harmful before
-    row = one(board(before + left_out).rows, "rrs", "asr_change")
+    row = one(board_of(sort_verdicts(before + left_out)).rows, "rrs", "asr_change")
     assert row.value == pytest.approx(100 * 10 / 19)
     assert row.n_questions == 19
 
@@ -122,7 +123,7 @@ def test_jsr_is_called_jsr() -> None:
     verdicts = run_of(BEFORE) + run_of(AFTER)
     for method, hits in (("rrs", 5), ("rrs~benign-finetuning", 45)):
         verdicts += jsr(method, hits)
-    found = board(verdicts).rows
+    found = board_of(sort_verdicts(verdicts)).rows
     assert one([row for row in found if row.task == "jsr"], "rrs", "asr_change").value == (
         pytest.approx(40)
     )
@@ -133,14 +134,14 @@ def test_jsr_is_called_jsr() -> None:
 
 def test_the_csv_has_the_same_fields_with_and_without_a_stress(rows: list[Row]) -> None:
     with_stress, without = (
-        csv.DictReader(io.StringIO(render.as_csv(found))).fieldnames
-        for found in (rows, board(run_of(BEFORE)).rows)
+        csv.DictReader(io.StringIO(render.as_csv(render.as_plain(found)))).fieldnames
+        for found in (rows, board_of(sort_verdicts(run_of(BEFORE))).rows)
     )
     assert with_stress == without
 
 
 def test_a_page_without_a_stress_says_nothing_of_one() -> None:
-    page = render.markdown(board(run_of(BEFORE)).rows)
+    page = render.markdown(board_of(sort_verdicts(run_of(BEFORE))).rows)
     assert "after" not in page.lower()
     assert page.count("| Model |") == 2
 
@@ -148,7 +149,8 @@ def test_a_page_without_a_stress_says_nothing_of_one() -> None:
 def test_published_tables_stand_beside_methods_before_any_stress(rows: list[Row]) -> None:
     shown = [[line.cells for line in table.lines] for table in beside(rows, [])]
     alone = [
-        [line.cells for line in table.lines] for table in beside(board(run_of(BEFORE)).rows, [])
+        [line.cells for line in table.lines]
+        for table in beside(board_of(sort_verdicts(run_of(BEFORE))).rows, [])
     ]
     assert shown == alone
 

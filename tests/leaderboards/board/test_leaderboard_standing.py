@@ -9,10 +9,11 @@ import pytest
 from made_verdicts import judged
 
 from greaves.leaderboards.board.row import Row
-from greaves.leaderboards.board.table import AgainstBest, board, detectable_differences
+from greaves.leaderboards.board.table import AgainstBest, board_of, detectable_differences
 from greaves.leaderboards.estimate.contrasts import contrasts
 from greaves.leaderboards.estimate.metric import metric_of
 from greaves.leaderboards.estimate.paired import Part, detectable, holm, sign_flip_p, standard_error
+from greaves.leaderboards.read.slices import sort_verdicts
 
 HARMFUL = "aiah-audio-text"
 
@@ -97,7 +98,7 @@ def asr_board(**marks: str) -> tuple[dict[str, Row], list[AgainstBest]]:
             HARMFUL, {f"q{i}": mark * 2 for i, mark in enumerate(found)}, method=method
         )
     ]
-    rows, tests = board(verdicts)
+    rows, tests = board_of(sort_verdicts(verdicts))
     return {row.method: row for row in rows}, tests
 
 
@@ -135,7 +136,7 @@ def test_methods_with_the_same_value_share_the_rank() -> None:
 def test_a_method_alone_has_no_rank_and_models_are_ranked_apart() -> None:
     alone = judged(HARMFUL, {"q1": "h"})
     other = judged(HARMFUL, {"q1": "a"}, model="qwen-audio")
-    assert {row.rank for row in board([*alone, *other]).rows} == {None}
+    assert {row.rank for row in board_of(sort_verdicts([*alone, *other])).rows} == {None}
 
 
 def test_nsi_is_contrasted_without_vanilla() -> None:
@@ -144,7 +145,7 @@ def test_nsi_is_contrasted_without_vanilla() -> None:
     for method, harmful, benign in (("vanilla", "h", "a"), ("rrs", "a", "a"), ("sft", "a", "r")):
         verdicts += judged(HARMFUL, {f"q{i}": harmful for i in range(10)}, method=method)
         verdicts += judged("aiah-benign", {f"q{i}": benign for i in range(8)}, method=method)
-    tests = [test for test in board(verdicts).tests if test.metric == "avg_nsi"]
+    tests = [test for test in board_of(sort_verdicts(verdicts)).tests if test.metric == "avg_nsi"]
     assert [(test.best, test.method, test.difference) for test in tests] == [("rrs", "sft", -100.0)]
     assert tests[0].p == pytest.approx(2 / 2**8)
     assert tests[0].n_questions == 18

@@ -18,7 +18,7 @@ from greaves.base.errors import GreavesError
 from greaves.base.records import Verdict
 from greaves.base.run_folder import RunFolder
 from greaves.leaderboards.board.notes import notes, notes_on
-from greaves.leaderboards.board.table import board, board_of
+from greaves.leaderboards.board.table import board_of
 from greaves.leaderboards.estimate.paired import ByMethod, sign_flip_p
 from greaves.leaderboards.estimate.statistics import bca, mean_over_modes
 from greaves.leaderboards.read.run_slices import slices_of
@@ -105,7 +105,7 @@ def test_a_run_gives_the_slices_that_its_verdicts_give(seed: int, tmp_path: Path
         path.write_text("".join([*old, *draw.sample(lines, len(lines)), lines[0][:-9]]))
     found, expected = slices_of(run), sort_verdicts(run.verdicts())
     assert contents(found) == contents(expected)
-    assert board_of(found) == board(run.verdicts())
+    assert board_of(found) == board_of(sort_verdicts(run.verdicts()))
     assert notes_on(found) == notes(run.verdicts())
 
 

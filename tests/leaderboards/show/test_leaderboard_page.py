@@ -14,7 +14,7 @@ from rich.console import Console
 from greaves.leaderboards.board.row import Row
 from greaves.leaderboards.board.table import leaderboard
 from greaves.leaderboards.show import terminal
-from greaves.leaderboards.show.render import as_csv, as_json, markdown
+from greaves.leaderboards.show.render import as_csv, as_json, as_plain, markdown
 
 POCKET = "shows that the machinery works and that methods differ, not what they do to a 7B model"
 
@@ -122,8 +122,8 @@ def test_a_further_task_is_called_by_its_name() -> None:
 
 
 def test_csv_and_json_hold_the_same_rows(rows: list[Row]) -> None:
-    from_json = json.loads(as_json(rows))
-    from_csv = list(csv.DictReader(io.StringIO(as_csv(rows))))
+    from_json = json.loads(as_json(as_plain(rows)))
+    from_csv = list(csv.DictReader(io.StringIO(as_csv(as_plain(rows)))))
     assert len(from_json) == len(from_csv) == len(rows)
     for row, plain, line in zip(rows, from_json, from_csv, strict=True):
         assert plain["value"] == round(row.value or 0.0, 4) == float(line["value"])
@@ -133,9 +133,9 @@ def test_csv_and_json_hold_the_same_rows(rows: list[Row]) -> None:
 
 def test_no_value_is_null_in_json_and_empty_in_csv() -> None:
     rows = leaderboard(judged("aiah-benign", {"b": "??"}))
-    assert json.loads(as_json(rows))[0]["value"] is None
-    assert "NaN" not in as_json(rows)
-    assert next(csv.DictReader(io.StringIO(as_csv(rows))))["value"] == ""
+    assert json.loads(as_json(as_plain(rows)))[0]["value"] is None
+    assert "NaN" not in as_json(as_plain(rows))
+    assert next(csv.DictReader(io.StringIO(as_csv(as_plain(rows)))))["value"] == ""
     assert table_of(markdown(rows))[2][2] == "-"
 
 
