@@ -301,11 +301,8 @@ class SpokenPrompts(LALM):
         rate, longest = self.processor.feature_extractor.sampling_rate, self.longest_clip
         wave = load_clip(clip, rate)
         if longest is not None and len(wave) > round(longest * rate):
-            raise DataError(
-                f"the clip lasts {len(wave) / rate:.1f} s, {self.name} hears {longest:.0f} s",
-                where=clip,
-                do="cut it; the model would not hear the rest",
-            )
+            what = f"the clip lasts {len(wave) / rate:.1f} s, {self.name} hears {longest:.0f} s"
+            raise DataError(what, where=clip, do="cut it; the model would not hear the rest")
         return wave
 
     @torch.no_grad()
@@ -316,10 +313,8 @@ class SpokenPrompts(LALM):
             name = next(key for key in inputs if key.endswith("input_features"))
             made = change(inputs[name])
             if made.shape != inputs[name].shape:
-                raise ModelError(
-                    f"a part turns features {[*inputs[name].shape]} into {[*made.shape]}",
-                    do="keep their shape",
-                )
+                what = f"a part turns features {[*inputs[name].shape]} into {[*made.shape]}"
+                raise ModelError(what, do="keep their shape")
             inputs[name] = made.to(inputs[name])
         audio = inputs["input_ids"] == self.audio_token_id
 

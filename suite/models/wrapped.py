@@ -197,11 +197,9 @@ def clips_changed(change: ClipChange) -> Iterator[ConversationChange]:
                 made = change(load_clip(conversation.clip, RATE), RATE, int(key[:15], 16))
                 wave = np.asarray(made, np.float32)
                 if wave.ndim != 1 or not np.isfinite(wave).all():
-                    raise ModelError(
-                        f"a part changed the clip to {[*wave.shape]} samples, not finite ones",
-                        where=conversation.clip,
-                        do="return finite samples, [samples]",
-                    )
+                    what = f"a part changed the clip to {[*wave.shape]} samples, not finite ones"
+                    do = "return finite samples, [samples]"
+                    raise ModelError(what, where=conversation.clip, do=do)
                 soundfile.write(path, wave, RATE, subtype="FLOAT")
             return replace(conversation, clip=str(path))
 

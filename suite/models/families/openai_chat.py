@@ -116,10 +116,8 @@ class OpenAIChat(LALM):
     ) -> list[dict[str, Any]]:
         """The turns of a conversation; its clip, if it has one, comes as a part."""
         if conversation.reply:
-            raise ModelError(
-                "a chat server begins the assistant's turn itself: it takes no prefilled reply",
-                do="leave such tasks and methods to models that are loaded here",
-            )
+            what = "a chat server begins the assistant's turn itself: it takes no prefilled reply"
+            raise ModelError(what, do="leave such tasks and methods to models that are loaded here")
         if self._system is not None:
             conversation = conversation.after_system(self._system)
         turns = chat_turns(conversation, "")

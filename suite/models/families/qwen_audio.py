@@ -198,11 +198,8 @@ def _check_converted(folder: Path) -> None:
     """Raises ModelError for what loads only after conversion, or as another family."""
     kind = _field(folder / "config.json", "model_type")
     if kind == "qwen":
-        raise ModelError(
-            "Qwen-Audio as its makers published it, which needs their code",
-            where=str(folder),
-            do=_CONVERT,
-        )
+        what = "Qwen-Audio as its makers published it, which needs their code"
+        raise ModelError(what, where=str(folder), do=_CONVERT)
     if kind != Qwen2AudioConfig.model_type:
         return  # loading says what is wrong
     if not (folder / "tokenizer.json").is_file():
