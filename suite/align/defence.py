@@ -100,10 +100,7 @@ class Defence:
         try:
             content = json.loads(Path(where).read_text(encoding="utf-8"))
             kinds: list[str] = content["parts"]
-            parts = tuple(
-                find_part(kind).load(folder / f"{number}-{kind}")
-                for number, kind in enumerate(kinds)
-            )
+            parts = tuple(find_part(k).load(folder / f"{n}-{k}") for n, k in enumerate(kinds))
             made = {k: v for k, v in content.items() if k not in ("hash", "parts", "notes")}
             defence = cls(parts, content["notes"], made)
             intact = defence.hash == content["hash"]

@@ -40,35 +40,30 @@ class SpokenPrompts(LALM):
         processor: has a `tokenizer`, a `feature_extractor` and `apply_chat_template`.
         fingerprint: see `greaves.models.loading.folder_fingerprint`.
         revision: revision of the weights.
+
+    Attributes:
+        audio_token: stands for a clip in chat text, and is repeated once a feature.
+        audio_prompt: a clip alone, as chat text has it: the audio token between its marks.
+        feature_batch: clips that pass the audio tower together; 1 where a clip's features depend
+            on the others.
+        end_of_turn: the token that ends the assistant's turn.
+        text_template: the chat template takes text only, the audio token in it.
+        tower: name of the module that every clip passes.
+        system_marks: what is around a system turn at the head of chat text, for templates that put
+            in one of their own where none is given; None where they do not.
+        default_system: the option `system` where none is given: "none", "template", or a text.
+        system: text of the model's own system turn; None for no such turn.
     """
 
     audio_token: ClassVar[str]
-    """The token that stands for a clip in chat text, and is repeated once a feature."""
-
     audio_prompt: ClassVar[str]
-    """A clip alone, as chat text has it: the audio token between its marks."""
-
     feature_batch: ClassVar[int] = 32
-    """Clips that pass the audio tower together; 1 where a clip's features depend on the others."""
-
     end_of_turn: ClassVar[str]
-    """The token that ends the assistant's turn."""
-
     text_template: ClassVar[bool] = False
-    """The chat template takes text only, the audio token in it."""
-
     tower: ClassVar[str] = "model.audio_tower"
-    """Name of the module that every clip passes."""
-
     system_marks: ClassVar[tuple[str, str] | None] = None
-    """What is around a system turn at the head of chat text, for templates that put in one of
-    their own where none is given; None where they do not."""
-
     default_system: ClassVar[str] = NONE
-    """The option `system` where none is given: "none", "template", or a text."""
-
     system: str | None = None
-    """Text of the model's own system turn; None for no such turn."""
 
     def __init__(
         self, name: str, network: nn.Module, processor: Any, *, fingerprint: str, revision: str

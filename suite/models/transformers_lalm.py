@@ -32,37 +32,33 @@ class TransformersLALM(Generation):
 
     A family says which classes read its checkpoints, how a clip stands in chat text, and where it
     differs (see `SpokenPrompts`); the rest is here.
+
+    Attributes:
+        architecture: the family's name in messages.
+        hub: repository on the hub that is taken where no path is given.
+        network_class: class of transformers that reads the weights.
+        subfolders: inside a checkpoint, read too, and so part of its fingerprint.
+        lora_targets: projections in the language model's layers that get a LoRA module (RRS,
+            section 4).
+        one_stream: a decoder layer hands on one hidden state a token, so that it can be read and
+            steered.
+        feature_extractor: class of transformers that makes features of waveforms, where the native
+            processor wants images too: `hear` then says how. None takes the native processor.
     """
 
     white_box = True
     points = OUTSIDE | INSIDE
-
     architecture: ClassVar[str]
-    """The family's name in messages."""
-
     hub: ClassVar[str]
-    """Repository on the hub that is taken where no path is given."""
-
     network_class: ClassVar[Any]
-    """Class of transformers that reads the weights."""
-
     subfolders: ClassVar[tuple[str, ...]] = ()
-    """Folders inside a checkpoint that are read too, and so are part of its fingerprint."""
-
     lora_targets: ClassVar[tuple[str, ...]] = (
         *("q_proj", "k_proj", "v_proj", "o_proj"),
         *("gate_proj", "up_proj", "down_proj"),
     )
-    """Projections in the language model's layers that get a LoRA module (RRS, section 4)."""
-
     one_stream: ClassVar[bool] = True
-    """A decoder layer hands on one hidden state a token, so that it can be read and steered."""
-
     refusal_token: ClassVar[str] = "I"  # noqa: S105 - a token of the vocabulary
-
     feature_extractor: ClassVar[Any] = None
-    """Class of transformers that makes features of waveforms, where the native processor wants
-    images too: `hear` then says how. None takes the native processor."""
 
     @classmethod
     def from_checkpoint(
@@ -104,16 +100,11 @@ class TransformersLALM(Generation):
             own = {one: loading.folder_fingerprint(folder / one) for one in inner}
             contents = content_hash({"folder": contents, **own})
         facts = {"folder": contents, "dtype": dtype, "device": place.type}
-        model = cls(
-            name or cls.architecture,
-            network.to(place),
-            processor,
-            fingerprint=content_hash(facts),
-            revision=f"sha256:{contents[:12]}",
-        )
-        model.system = {NONE: None, TEMPLATE: model.template_system()}.get(
-            system := system or cls.default_system, system
-        )
+        name, revision = name or cls.architecture, f"sha256:{contents[:12]}"
+        known, network = content_hash(facts), network.to(place)
+        model = cls(name, network, processor, fingerprint=known, revision=revision)
+        system = system or cls.default_system
+        model.system = {NONE: None, TEMPLATE: model.template_system()}.get(system, system)
         if model.system is not None:
             model.fingerprint = content_hash({**facts, "system": model.system})
         return model
@@ -213,9 +204,8 @@ class Loader(Generic[Family]):
         taken = self.__signature__.parameters
         for name in options:
             if name not in taken:
-                raise ModelError(
-                    f"{self.name} takes no option {name!r}", do=f"it takes: {', '.join(taken)}"
-                )
+                what = f"{self.name} takes no option {name!r}"
+                raise ModelError(what, do=f"it takes: {', '.join(taken)}")
         check_system(options.get("system"))
 
 
@@ -239,8 +229,7 @@ def opened(model: LALM, refusal: str = "is a black box") -> TransformersLALM:
     Raises:
         ModelError: it is a black box.
     """
-    found = opened_or_none(model)
-    if found is None:
+    if (found := opened_or_none(model)) is None:
         raise ModelError(f"{model.name} {refusal}")
     return found
 

@@ -29,7 +29,7 @@ from transformers import Qwen2AudioConfig
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError
 from greaves.models.audio_text_processor import expanded
-from greaves.models.contract import Generated
+from greaves.models.contract import Generated, Seeds
 from greaves.models.conversion.qwen_audio_tokens import (
     AUDIO,
     AUDIO_END,
@@ -79,11 +79,9 @@ def mel_features(extractor: Any, waves: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """
     for wave in waves:
         if len(wave) < MIN_SAMPLES:
-            raise DataError(
-                f"a clip has {len(wave)} samples at 16 kHz; Qwen-Audio hears nothing below"
-                f" {MIN_SAMPLES}",
-                do="leave it out",
-            )
+            least = f"Qwen-Audio hears nothing below {MIN_SAMPLES}"
+            what = f"a clip has {len(wave)} samples at 16 kHz; {least}"
+            raise DataError(what, do="leave it out")
     mel = extractor(
         list(waves), sampling_rate=extractor.sampling_rate, return_tensors="pt"
     ).input_features
@@ -136,24 +134,19 @@ class QwenAudio(Qwen2Audio):
         return tokens
 
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
         """Raises ModelError if a response could pass the 2,048th token."""
         self._check_length(conversations, self.tokens(conversations), sampling.max_new_tokens)
         return super().respond(conversations, sampling, seeds)
 
-    def _check_length(
-        self, conversations: Sequence[Conversation], tokens: Tokens, room: int
-    ) -> None:
+    def _check_length(self, turns: Sequence[Conversation], tokens: Tokens, room: int) -> None:
         limit = self.network.config.get_text_config().max_position_embeddings
         lengths = tokens.mask.sum(-1)
         longest = int(lengths.argmax())
         prompt = int(lengths[longest])
         if prompt + room > limit:
-            item = conversations[longest]
+            item = turns[longest]
             response = f" with {room:,} for the response" if room else ""
             raise ModelError(
                 f"a prompt of {prompt:,} tokens{response}; {self.name} is exact up to {limit:,}",
