@@ -69,8 +69,7 @@ def composition(methods: dict[str, type[AlignmentMethod[Any]]]) -> type[Alignmen
     needed = _requirements(joined, methods)
     versions = JOINT.join(method.version for method in methods.values())
     fields: dict[str, Any] = {
-        name: (method.Config, Field(default_factory=method.Config))
-        for name, method in methods.items()
+        name: (one.Config, Field(default_factory=one.Config)) for name, one in methods.items()
     }
     form = create_model("CompositionConfig", __base__=MethodConfig, **fields)
 

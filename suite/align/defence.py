@@ -73,12 +73,8 @@ class Defence:
             epochs: earlier states of this defence, saved beside it as `epochs/<epoch>`.
         """
         folder, provenance = Path(folder), {**(self.provenance or {}), **(provenance or {})}
-        content = {
-            "hash": self.hash,
-            "parts": [part.kind for part in self.parts],
-            "notes": self.notes or {},
-            **provenance,
-        }
+        kinds, notes = [part.kind for part in self.parts], self.notes or {}
+        content = {"hash": self.hash, "parts": kinds, "notes": notes, **provenance}
         with new_folder(folder) as partial:
             for number, part in enumerate(self.parts):
                 place = partial / f"{number}-{part.kind}"

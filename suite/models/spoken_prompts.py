@@ -123,14 +123,10 @@ class SpokenPrompts(LALM):
 
     def when_embedded(self, use: Callable[[Tensor], None]) -> RemovableHandle:
         """Have `use` called with the embeddings, audio in place, as a forward pass reaches them."""
-
-        def read(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-            use(kwargs["inputs_embeds"])
-
-        handle: RemovableHandle = self.network.get_decoder().register_forward_pre_hook(
-            read, with_kwargs=True
+        decoder: nn.Module = self.network.get_decoder()
+        return decoder.register_forward_pre_hook(
+            lambda _module, _args, kwargs: use(kwargs["inputs_embeds"]), with_kwargs=True
         )
-        return handle
 
     @property
     def longest_clip(self) -> float | None:
@@ -223,10 +219,8 @@ class SpokenPrompts(LALM):
 
     def _plain(self, text: str) -> list[int]:
         """Token ids of text in which nothing is special."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
-        return ids
+        read = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(read["input_ids"])
 
     @property
     def audio_token_id(self) -> int:
@@ -258,8 +252,7 @@ class SpokenPrompts(LALM):
         by_key = dict(zip(keys, clips, strict=True))
         if self.feature_cache is not None:
             for key in by_key.keys() - self._features.keys():
-                kept = self.feature_cache.get(key)
-                if kept is not None:
+                if (kept := self.feature_cache.get(key)) is not None:
                     self._features[key] = kept.to(self.device)
         todo = [(key, clip) for key, clip in by_key.items() if key not in self._features]
         size = 1 if self._feature_changes else self.feature_batch

@@ -16,7 +16,7 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.records import content_hash
 from greaves.models import loading
-from greaves.models.adapters import adapter_beside, adapter_merged
+from greaves.models.adapters import adapter_beside, adapter_merged, merge_own_adapter
 from greaves.models.audio_text_processor import AudioTextProcessor, Heard, read_template
 from greaves.models.chat_text import NONE, TEMPLATE, check_system
 from greaves.models.contract import LALM, register_model
@@ -37,7 +37,7 @@ class TransformersLALM(Generation):
         architecture: the family's name in messages.
         hub: repository on the hub that is taken where no path is given.
         network_class: class of transformers that reads the weights.
-        subfolders: inside a checkpoint, read too, and so part of its fingerprint.
+        adapters: folders inside a checkpoint, added to its weights and part of its fingerprint.
         lora_targets: projections in the language model's layers that get a LoRA module (RRS,
             section 4).
         one_stream: a decoder layer hands on one hidden state a token, so that it can be read and
@@ -51,7 +51,7 @@ class TransformersLALM(Generation):
     architecture: ClassVar[str]
     hub: ClassVar[str]
     network_class: ClassVar[Any]
-    subfolders: ClassVar[tuple[str, ...]] = ()
+    adapters: ClassVar[tuple[str, ...]] = ()
     lora_targets: ClassVar[tuple[str, ...]] = (
         *("q_proj", "k_proj", "v_proj", "o_proj"),
         *("gate_proj", "up_proj", "down_proj"),
@@ -96,7 +96,7 @@ class TransformersLALM(Generation):
                 if token not in processor.tokenizer.get_vocab():
                     raise ValueError(f"its tokenizer has no {token}")
         contents = loading.folder_fingerprint(folder)
-        if inner := [one for one in cls.subfolders if (folder / one).is_dir()]:
+        if inner := [one for one in cls.adapters if (folder / one).is_dir()]:
             own = {one: loading.folder_fingerprint(folder / one) for one in inner}
             contents = content_hash({"folder": contents, **own})
         facts = {"folder": contents, "dtype": dtype, "device": place.type}
@@ -117,7 +117,10 @@ class TransformersLALM(Generation):
     @classmethod
     def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network of a checkpoint folder, on the CPU; errors of transformers come through."""
-        return loading.pretrained_network(cls.network_class, folder, dtype)
+        network = loading.pretrained_network(cls.network_class, folder, dtype)
+        for inner in cls.adapters:
+            merge_own_adapter(network, folder / inner)
+        return network
 
     @classmethod
     def read_processor(cls, folder: Path) -> Any:

@@ -30,13 +30,7 @@ from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError
 from greaves.models.audio_text_processor import expanded
 from greaves.models.contract import Generated, Seeds
-from greaves.models.conversion.qwen_audio_tokens import (
-    AUDIO,
-    AUDIO_END,
-    AUDIO_START,
-    TURN_END,
-    TURN_START,
-)
+from greaves.models.conversion import qwen_audio_tokens as chatml
 from greaves.models.decoder import Tokens
 from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.transformers_lalm import register_family
@@ -95,9 +89,9 @@ class QwenAudio(Qwen2Audio):
     """First-generation Qwen-Audio-Chat from a folder that `greaves convert qwen-audio` made."""
 
     architecture = "converted first-generation Qwen-Audio"
-    audio_token = AUDIO
-    audio_prompt = f"{AUDIO_START}{AUDIO}{AUDIO_END}"
-    end_of_turn = TURN_END
+    audio_token = chatml.AUDIO
+    audio_prompt = f"{chatml.AUDIO_START}{chatml.AUDIO}{chatml.AUDIO_END}"
+    end_of_turn = chatml.TURN_END
     modes = frozenset({"audio-text", "text-only"})
 
     @classmethod
@@ -119,7 +113,7 @@ class QwenAudio(Qwen2Audio):
     def processed(self, texts: list[str], waves: list[Any]) -> dict[str, Any]:
         """Each clip gets as many placeholders as the original gave it."""
         counts = [audio_lengths(len(wave))[1] for wave in waves]
-        inputs = expanded(self.tokenizer, texts, AUDIO, counts)
+        inputs = expanded(self.tokenizer, texts, chatml.AUDIO, counts)
         if waves:
             mel, mask = mel_features(self.processor.feature_extractor, waves)
             inputs |= {"input_features": mel, "feature_attention_mask": mask}
@@ -169,7 +163,7 @@ class QwenAudio(Qwen2Audio):
         said = [(conversation.text or "", False)]
         if conversation.clip is not None:
             text = f"\n{conversation.text or ''}"
-            marks = [(AUDIO_START, True), (AUDIO, True), (AUDIO_END, True)]
+            marks = [(chatml.AUDIO_START, True), (chatml.AUDIO, True), (chatml.AUDIO_END, True)]
             said = [("Audio 1:", False), *marks, (text, False)]
         return [
             *(_turn("system", [(system, False)]) if system is not None else []),
@@ -180,11 +174,11 @@ class QwenAudio(Qwen2Audio):
 
 
 def _begin(role: str) -> list[tuple[str, bool]]:
-    return [(TURN_START, True), (role, False), ("\n", False)]
+    return [(chatml.TURN_START, True), (role, False), ("\n", False)]
 
 
 def _turn(role: str, content: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    return [*_begin(role), *content, (TURN_END, True), ("\n", False)]
+    return [*_begin(role), *content, (chatml.TURN_END, True), ("\n", False)]
 
 
 def _check_converted(folder: Path) -> None:
@@ -199,7 +193,7 @@ def _check_converted(folder: Path) -> None:
         raise ModelError(
             "it has no tokenizer", where=str(folder), do=f"put qwen.tiktoken in SRC and {_CONVERT}"
         )
-    if _field(folder / "processor_config.json", "audio_token") != AUDIO:
+    if _field(folder / "processor_config.json", "audio_token") != chatml.AUDIO:
         raise ModelError(
             "Qwen2-Audio, which is read otherwise", where=str(folder), do="load it as qwen2-audio"
         )
