@@ -119,7 +119,6 @@ _GAMMA = _signed(0x9E3779B97F4A7C15)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
-
 _BLOCK = {"cpu": 1 << 18}
 _LARGE_BLOCK = 1 << 26
 """Numbers drawn at a time: what stays in a core's cache; on a GPU, half a GiB. Without blocks, 80

@@ -127,9 +127,8 @@ class TransformersLALM(Generation):
         """The processor of a checkpoint folder; errors of transformers come through."""
         if cls.feature_extractor is None:
             return loading.pretrained(AutoProcessor, folder)
-        tokenizer, extractor = (
-            loading.pretrained(one, folder) for one in (AutoTokenizer, cls.feature_extractor)
-        )
+        tokenizer = loading.pretrained(AutoTokenizer, folder)
+        extractor = loading.pretrained(cls.feature_extractor, folder)
         template = read_template(folder)
         return AudioTextProcessor(tokenizer, extractor, template, cls.audio_token, cls.hear)
 
