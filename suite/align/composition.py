@@ -69,8 +69,7 @@ def composition(methods: dict[str, type[AlignmentMethod[Any]]]) -> type[Alignmen
     needed = _requirements(joined, methods)
     versions = JOINT.join(method.version for method in methods.values())
     fields: dict[str, Any] = {
-        name: (method.Config, Field(default_factory=method.Config))
-        for name, method in methods.items()
+        name: (one.Config, Field(default_factory=one.Config)) for name, one in methods.items()
     }
     form = create_model("CompositionConfig", __base__=MethodConfig, **fields)
 
@@ -103,16 +102,12 @@ def _requirements(joined: str, methods: dict[str, type[AlignmentMethod[Any]]]) -
     data = {needs.data: name for name, needs in every.items() if needs.data}
     if len(data) > 1:
         both = " and ".join(f"{name} needs {kind}" for kind, name in data.items())
-        raise RegistryError(
-            f"the methods of {joined!r} need different alignment data: {both}",
-            do="compose methods that share theirs",
-        )
+        what = f"the methods of {joined!r} need different alignment data: {both}"
+        raise RegistryError(what, do="compose methods that share theirs")
     adapted = [name for name, needs in every.items() if "adapters" in needs.acts_on]
     if len(adapted) > 1:
-        raise RegistryError(
-            f"{' and '.join(adapted)} in {joined!r} each put an adapter on; a model takes one",
-            do="keep one of them",
-        )
+        what = f"{' and '.join(adapted)} in {joined!r} each put an adapter on; a model takes one"
+        raise RegistryError(what, do="keep one of them")
     return Requirements(
         data=next(iter(data), None),
         weights=any(needs.weights for needs in every.values()),

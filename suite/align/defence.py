@@ -73,12 +73,8 @@ class Defence:
             epochs: earlier states of this defence, saved beside it as `epochs/<epoch>`.
         """
         folder, provenance = Path(folder), {**(self.provenance or {}), **(provenance or {})}
-        content = {
-            "hash": self.hash,
-            "parts": [part.kind for part in self.parts],
-            "notes": self.notes or {},
-            **provenance,
-        }
+        kinds, notes = [part.kind for part in self.parts], self.notes or {}
+        content = {"hash": self.hash, "parts": kinds, "notes": notes, **provenance}
         with new_folder(folder) as partial:
             for number, part in enumerate(self.parts):
                 place = partial / f"{number}-{part.kind}"
@@ -100,10 +96,7 @@ class Defence:
         try:
             content = json.loads(Path(where).read_text(encoding="utf-8"))
             kinds: list[str] = content["parts"]
-            parts = tuple(
-                find_part(kind).load(folder / f"{number}-{kind}")
-                for number, kind in enumerate(kinds)
-            )
+            parts = tuple(find_part(k).load(folder / f"{n}-{k}") for n, k in enumerate(kinds))
             made = {k: v for k, v in content.items() if k not in ("hash", "parts", "notes")}
             defence = cls(parts, content["notes"], made)
             intact = defence.hash == content["hash"]

@@ -115,10 +115,8 @@ def check_points(
 ) -> None:
     """Raise ModelError where `what` acts at a point that the model does not offer."""
     if missing := sorted(wanted - offered):
-        raise ModelError(
-            f"{what} acts on {' and '.join(missing)}, which {model} does not offer",
-            do=f"it offers: {', '.join(sorted(offered))}",
-        )
+        what = f"{what} acts on {' and '.join(missing)}, which {model} does not offer"
+        raise ModelError(what, do=f"it offers: {', '.join(sorted(offered))}")
 
 
 def find_part(kind: str) -> type[Part]:

@@ -102,11 +102,9 @@ def merge_own_adapter(network: Any, folder: Path) -> None:
     if not (folder / ADAPTER).is_file():
         return
     if not any(folder.glob("adapter*.safetensors")):
-        raise ModelError(
-            "the checkpoint's own adapter has no safetensors weights",
-            where=str(folder),
-            do="convert them; pickled ones (.bin) are never read, as they may run code",
-        )
+        what = "the checkpoint's own adapter has no safetensors weights"
+        do = "convert them; pickled ones (.bin) are never read, as they may run code"
+        raise ModelError(what, where=str(folder), do=do)
     if wanting := network.load_adapter(str(folder)).missing_keys:
         raise ValueError(f"{len(wanting)} weights are not in its adapter, as {min(wanting)}")
     for module in network.modules():

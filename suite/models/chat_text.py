@@ -46,6 +46,5 @@ NONE, TEMPLATE = "none", "template"
 
 def check_system(system: object) -> None:
     """Raise ModelError unless `system` is a value of the option: none, template or a text."""
-    if system is None or (isinstance(system, str) and system.strip()):
-        return
-    raise ModelError("option 'system' is none, template or a text", do="write: system: none")
+    if system is not None and not (isinstance(system, str) and system.strip()):
+        raise ModelError("option 'system' is none, template or a text", do="write: system: none")

@@ -18,6 +18,9 @@ from greaves.base.registry import Registry, registry
 from greaves.base.usage import Usage
 from greaves.models.points import OUTSIDE, Inside, Point
 
+Seeds = Sequence[Sequence[int]]
+"""[batch][samples]: one seed per sample."""
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -81,10 +84,7 @@ class LALM(ABC):
 
     @abstractmethod
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
         """Answer every conversation once per seed.
 
@@ -94,7 +94,7 @@ class LALM(ABC):
         Args:
             conversations: [batch] turns, modes mixed freely.
             sampling: temperature, top_p, max_new_tokens (`n` and `seed` are not used here).
-            seeds: [batch][samples] seeds.
+            seeds: [batch][samples].
 
         Returns:
             [batch][samples] texts, special tokens removed.
@@ -175,10 +175,8 @@ class LALM(ABC):
         raise self._black_box("output head")
 
     def _black_box(self, what: str) -> ModelError:
-        return ModelError(
-            f"{self.name} is a black box: its {what} cannot be reached",
-            do="load the model itself where a method needs its weights",
-        )
+        what = f"{self.name} is a black box: its {what} cannot be reached"
+        return ModelError(what, do="load the model itself where a method needs its weights")
 
 
 MODELS: Registry[Callable[..., LALM]] = registry("model")

@@ -93,18 +93,14 @@ class LayerChanges:
         with ExitStack() as stack:
             for number, change in changes.items():
                 if not 1 <= number <= len(self.layers):
-                    raise ModelError(
-                        f"layer {number} is to be changed, the model has {len(self.layers)}",
-                        do="use a part that was made for this model",
-                    )
+                    what = f"layer {number} is to be changed, the model has {len(self.layers)}"
+                    raise ModelError(what, do="use a part that was made for this model")
                 layer = self.layers[number - 1]
                 weight = next(layer.parameters())
                 probe = torch.zeros(2, self.hidden_size, dtype=weight.dtype, device=weight.device)
                 if (shape := change(probe).shape) != probe.shape:
-                    raise ModelError(
-                        f"the change of layer {number} turns {[*probe.shape]} into {[*shape]}",
-                        do="keep the shape of hidden states",
-                    )
+                    what = f"the change of layer {number} turns {[*probe.shape]} into {[*shape]}"
+                    raise ModelError(what, do="keep the shape of hidden states")
                 stack.callback(layer.register_forward_hook(self._hook(change)).remove)
             yield
 

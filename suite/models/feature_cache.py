@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from greaves.base.store import write_bytes
 _NAME, _CHECKSUM = "features", "crc32"
 
 
+@dataclass(frozen=True)
 class FeatureCache:
     """A folder of tensors, one file a clip.
 
@@ -27,8 +29,7 @@ class FeatureCache:
             written to.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def get(self, key: str) -> Tensor | None:
         """The tensor kept under `key`, bit for bit as it was put, on the CPU; None for a miss."""

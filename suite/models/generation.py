@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from greaves.base.conversation import Conversation, Sampling
-from greaves.models.contract import Generated
+from greaves.models.contract import Generated, Seeds
 from greaves.models.decoder import Batch, LayerChanges
 from greaves.models.spoken_prompts import SpokenPrompts
 
@@ -38,10 +38,7 @@ class Generation(SpokenPrompts):
 
     @torch.no_grad()
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
         batch, stops = self.batch(conversations), self._stops()
         output = self.continued(batch, sampling, seeds)
@@ -61,7 +58,7 @@ class Generation(SpokenPrompts):
         self,
         batch: Batch,
         sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        seeds: Seeds,
         stopping: StoppingCriteriaList | None = None,
     ) -> Tensor:
         """Continues each row of a batch once per seed.
@@ -69,7 +66,7 @@ class Generation(SpokenPrompts):
         Args:
             batch: prompts, one or more positions each.
             sampling: temperature, top_p, max_new_tokens.
-            seeds: [batch][samples] seeds.
+            seeds: [batch][samples].
             stopping: further reasons to end a row.
 
         Returns:
@@ -121,7 +118,6 @@ def _signed(number: int) -> int:
 _GAMMA = _signed(0x9E3779B97F4A7C15)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
-
 
 _BLOCK = {"cpu": 1 << 18}
 _LARGE_BLOCK = 1 << 26

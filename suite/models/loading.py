@@ -75,10 +75,8 @@ def checkpoint(path: str | Path | None, hub: str, revision: str | None = None) -
         ) from None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise ModelError(
-            f"{where} cannot be fetched ({reason})",
-            do="check its name and your access to it, or give the option `path`",
-        ) from None
+        do = "check its name and your access to it, or give the option `path`"
+        raise ModelError(f"{where} cannot be fetched ({reason})", do=do) from None
 
 
 def pretrained(kind: Any, folder: Path, **options: Any) -> Any:
@@ -152,11 +150,8 @@ def check_files(folder: Path) -> None:
             "there is no config.json", where=str(folder), do="give the folder of a checkpoint"
         )
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            "there are no safetensors weights",
-            where=str(folder),
-            do="convert them; pickled ones (.bin) are never read, as they may run code",
-        )
+        do = "convert them; pickled ones (.bin) are never read, as they may run code"
+        raise ModelError("there are no safetensors weights", where=str(folder), do=do)
 
 
 def computing(device: str | None, dtype: str) -> tuple[torch.device, torch.dtype]:
@@ -167,10 +162,8 @@ def computing(device: str | None, dtype: str) -> tuple[torch.device, torch.dtype
     """
     found = getattr(torch, str(dtype), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
-        raise ModelError(
-            f"dtype {dtype!r} is not a floating-point type of torch",
-            do="say float32, bfloat16 or float16",
-        )
+        what = f"dtype {dtype!r} is not a floating-point type of torch"
+        raise ModelError(what, do="say float32, bfloat16 or float16")
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=place).item()  # "meta" holds no numbers

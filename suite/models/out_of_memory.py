@@ -67,10 +67,7 @@ class BatchSize:
                     raise
             free_memory()
             if self.size == 1:
-                raise ModelError(
-                    "out of memory with a batch of one",
-                    where=where,
-                    do="ask for fewer samples or new tokens, or take a device with more memory",
-                )
+                do = "ask for fewer samples or new tokens, or take a device with more memory"
+                raise ModelError("out of memory with a batch of one", where=where, do=do)
             self.size //= 2
             self._say(f"out of memory: the batch size is {self.size} from here on")

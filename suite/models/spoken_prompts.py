@@ -40,35 +40,30 @@ class SpokenPrompts(LALM):
         processor: has a `tokenizer`, a `feature_extractor` and `apply_chat_template`.
         fingerprint: see `greaves.models.loading.folder_fingerprint`.
         revision: revision of the weights.
+
+    Attributes:
+        audio_token: stands for a clip in chat text, and is repeated once a feature.
+        audio_prompt: a clip alone, as chat text has it: the audio token between its marks.
+        feature_batch: clips that pass the audio tower together; 1 where a clip's features depend
+            on the others.
+        end_of_turn: the token that ends the assistant's turn.
+        text_template: the chat template takes text only, the audio token in it.
+        tower: name of the module that every clip passes.
+        system_marks: what is around a system turn at the head of chat text, for templates that put
+            in one of their own where none is given; None where they do not.
+        default_system: the option `system` where none is given: "none", "template", or a text.
+        system: text of the model's own system turn; None for no such turn.
     """
 
     audio_token: ClassVar[str]
-    """The token that stands for a clip in chat text, and is repeated once a feature."""
-
     audio_prompt: ClassVar[str]
-    """A clip alone, as chat text has it: the audio token between its marks."""
-
     feature_batch: ClassVar[int] = 32
-    """Clips that pass the audio tower together; 1 where a clip's features depend on the others."""
-
     end_of_turn: ClassVar[str]
-    """The token that ends the assistant's turn."""
-
     text_template: ClassVar[bool] = False
-    """The chat template takes text only, the audio token in it."""
-
     tower: ClassVar[str] = "model.audio_tower"
-    """Name of the module that every clip passes."""
-
     system_marks: ClassVar[tuple[str, str] | None] = None
-    """What is around a system turn at the head of chat text, for templates that put in one of
-    their own where none is given; None where they do not."""
-
     default_system: ClassVar[str] = NONE
-    """The option `system` where none is given: "none", "template", or a text."""
-
     system: str | None = None
-    """Text of the model's own system turn; None for no such turn."""
 
     def __init__(
         self, name: str, network: nn.Module, processor: Any, *, fingerprint: str, revision: str
@@ -128,14 +123,10 @@ class SpokenPrompts(LALM):
 
     def when_embedded(self, use: Callable[[Tensor], None]) -> RemovableHandle:
         """Have `use` called with the embeddings, audio in place, as a forward pass reaches them."""
-
-        def read(_module: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-            use(kwargs["inputs_embeds"])
-
-        handle: RemovableHandle = self.network.get_decoder().register_forward_pre_hook(
-            read, with_kwargs=True
+        decoder: nn.Module = self.network.get_decoder()
+        return decoder.register_forward_pre_hook(
+            lambda _module, _args, kwargs: use(kwargs["inputs_embeds"]), with_kwargs=True
         )
-        return handle
 
     @property
     def longest_clip(self) -> float | None:
@@ -228,10 +219,8 @@ class SpokenPrompts(LALM):
 
     def _plain(self, text: str) -> list[int]:
         """Token ids of text in which nothing is special."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
-        return ids
+        read = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(read["input_ids"])
 
     @property
     def audio_token_id(self) -> int:
@@ -263,8 +252,7 @@ class SpokenPrompts(LALM):
         by_key = dict(zip(keys, clips, strict=True))
         if self.feature_cache is not None:
             for key in by_key.keys() - self._features.keys():
-                kept = self.feature_cache.get(key)
-                if kept is not None:
+                if (kept := self.feature_cache.get(key)) is not None:
                     self._features[key] = kept.to(self.device)
         todo = [(key, clip) for key, clip in by_key.items() if key not in self._features]
         size = 1 if self._feature_changes else self.feature_batch
@@ -301,11 +289,8 @@ class SpokenPrompts(LALM):
         rate, longest = self.processor.feature_extractor.sampling_rate, self.longest_clip
         wave = load_clip(clip, rate)
         if longest is not None and len(wave) > round(longest * rate):
-            raise DataError(
-                f"the clip lasts {len(wave) / rate:.1f} s, {self.name} hears {longest:.0f} s",
-                where=clip,
-                do="cut it; the model would not hear the rest",
-            )
+            what = f"the clip lasts {len(wave) / rate:.1f} s, {self.name} hears {longest:.0f} s"
+            raise DataError(what, where=clip, do="cut it; the model would not hear the rest")
         return wave
 
     @torch.no_grad()
@@ -316,10 +301,8 @@ class SpokenPrompts(LALM):
             name = next(key for key in inputs if key.endswith("input_features"))
             made = change(inputs[name])
             if made.shape != inputs[name].shape:
-                raise ModelError(
-                    f"a part turns features {[*inputs[name].shape]} into {[*made.shape]}",
-                    do="keep their shape",
-                )
+                what = f"a part turns features {[*inputs[name].shape]} into {[*made.shape]}"
+                raise ModelError(what, do="keep their shape")
             inputs[name] = made.to(inputs[name])
         audio = inputs["input_ids"] == self.audio_token_id
 

@@ -16,7 +16,7 @@ from greaves.base.conversation import Conversation
 from greaves.base.errors import ModelError
 from greaves.base.records import content_hash
 from greaves.models import loading
-from greaves.models.adapters import adapter_beside, adapter_merged
+from greaves.models.adapters import adapter_beside, adapter_merged, merge_own_adapter
 from greaves.models.audio_text_processor import AudioTextProcessor, Heard, read_template
 from greaves.models.chat_text import NONE, TEMPLATE, check_system
 from greaves.models.contract import LALM, register_model
@@ -32,37 +32,33 @@ class TransformersLALM(Generation):
 
     A family says which classes read its checkpoints, how a clip stands in chat text, and where it
     differs (see `SpokenPrompts`); the rest is here.
+
+    Attributes:
+        architecture: the family's name in messages.
+        hub: repository on the hub that is taken where no path is given.
+        network_class: class of transformers that reads the weights.
+        adapters: folders inside a checkpoint, added to its weights and part of its fingerprint.
+        lora_targets: projections in the language model's layers that get a LoRA module (RRS,
+            section 4).
+        one_stream: a decoder layer hands on one hidden state a token, so that it can be read and
+            steered.
+        feature_extractor: class of transformers that makes features of waveforms, where the native
+            processor wants images too: `hear` then says how. None takes the native processor.
     """
 
     white_box = True
     points = OUTSIDE | INSIDE
-
     architecture: ClassVar[str]
-    """The family's name in messages."""
-
     hub: ClassVar[str]
-    """Repository on the hub that is taken where no path is given."""
-
     network_class: ClassVar[Any]
-    """Class of transformers that reads the weights."""
-
-    subfolders: ClassVar[tuple[str, ...]] = ()
-    """Folders inside a checkpoint that are read too, and so are part of its fingerprint."""
-
+    adapters: ClassVar[tuple[str, ...]] = ()
     lora_targets: ClassVar[tuple[str, ...]] = (
         *("q_proj", "k_proj", "v_proj", "o_proj"),
         *("gate_proj", "up_proj", "down_proj"),
     )
-    """Projections in the language model's layers that get a LoRA module (RRS, section 4)."""
-
     one_stream: ClassVar[bool] = True
-    """A decoder layer hands on one hidden state a token, so that it can be read and steered."""
-
     refusal_token: ClassVar[str] = "I"  # noqa: S105 - a token of the vocabulary
-
     feature_extractor: ClassVar[Any] = None
-    """Class of transformers that makes features of waveforms, where the native processor wants
-    images too: `hear` then says how. None takes the native processor."""
 
     @classmethod
     def from_checkpoint(
@@ -100,20 +96,15 @@ class TransformersLALM(Generation):
                 if token not in processor.tokenizer.get_vocab():
                     raise ValueError(f"its tokenizer has no {token}")
         contents = loading.folder_fingerprint(folder)
-        if inner := [one for one in cls.subfolders if (folder / one).is_dir()]:
+        if inner := [one for one in cls.adapters if (folder / one).is_dir()]:
             own = {one: loading.folder_fingerprint(folder / one) for one in inner}
             contents = content_hash({"folder": contents, **own})
         facts = {"folder": contents, "dtype": dtype, "device": place.type}
-        model = cls(
-            name or cls.architecture,
-            network.to(place),
-            processor,
-            fingerprint=content_hash(facts),
-            revision=f"sha256:{contents[:12]}",
-        )
-        model.system = {NONE: None, TEMPLATE: model.template_system()}.get(
-            system := system or cls.default_system, system
-        )
+        name, revision = name or cls.architecture, f"sha256:{contents[:12]}"
+        known, network = content_hash(facts), network.to(place)
+        model = cls(name, network, processor, fingerprint=known, revision=revision)
+        system = system or cls.default_system
+        model.system = {NONE: None, TEMPLATE: model.template_system()}.get(system, system)
         if model.system is not None:
             model.fingerprint = content_hash({**facts, "system": model.system})
         return model
@@ -126,16 +117,18 @@ class TransformersLALM(Generation):
     @classmethod
     def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:
         """The network of a checkpoint folder, on the CPU; errors of transformers come through."""
-        return loading.pretrained_network(cls.network_class, folder, dtype)
+        network = loading.pretrained_network(cls.network_class, folder, dtype)
+        for inner in cls.adapters:
+            merge_own_adapter(network, folder / inner)
+        return network
 
     @classmethod
     def read_processor(cls, folder: Path) -> Any:
         """The processor of a checkpoint folder; errors of transformers come through."""
         if cls.feature_extractor is None:
             return loading.pretrained(AutoProcessor, folder)
-        tokenizer, extractor = (
-            loading.pretrained(one, folder) for one in (AutoTokenizer, cls.feature_extractor)
-        )
+        tokenizer = loading.pretrained(AutoTokenizer, folder)
+        extractor = loading.pretrained(cls.feature_extractor, folder)
         template = read_template(folder)
         return AudioTextProcessor(tokenizer, extractor, template, cls.audio_token, cls.hear)
 
@@ -213,9 +206,8 @@ class Loader(Generic[Family]):
         taken = self.__signature__.parameters
         for name in options:
             if name not in taken:
-                raise ModelError(
-                    f"{self.name} takes no option {name!r}", do=f"it takes: {', '.join(taken)}"
-                )
+                what = f"{self.name} takes no option {name!r}"
+                raise ModelError(what, do=f"it takes: {', '.join(taken)}")
         check_system(options.get("system"))
 
 
@@ -239,8 +231,7 @@ def opened(model: LALM, refusal: str = "is a black box") -> TransformersLALM:
     Raises:
         ModelError: it is a black box.
     """
-    found = opened_or_none(model)
-    if found is None:
+    if (found := opened_or_none(model)) is None:
         raise ModelError(f"{model.name} {refusal}")
     return found
 

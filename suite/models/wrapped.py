@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,15 +17,16 @@ from torch import Tensor
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import ModelError
 from greaves.base.seeds import sample_seed
-from greaves.base.usage import Usage
 from greaves.data.speech.clips import clip_hash, load_clip
-from greaves.models.contract import LALM, Generated, Unanswered
-from greaves.models.points import RATE, AnswerChange, ClipChange, ConversationChange, Inside
-
-Seeds = Sequence[Sequence[int]]
+from greaves.models.contract import LALM, Generated, Seeds, Unanswered
+from greaves.models.points import RATE, AnswerChange, ClipChange, ConversationChange
 
 Ask = Callable[[Sequence[Conversation], Seeds], list[list[Generated]]]
 """(conversations, seeds) -> answers, as `LALM.respond` gives them."""
+
+
+def _of_inner(name: str) -> Any:
+    return property(lambda self: getattr(self.inner, name))
 
 
 class WrappedLALM(LALM):
@@ -38,6 +40,11 @@ class WrappedLALM(LALM):
         conversation: changes a turn before it is asked; None leaves it.
         answer: changes a draft before it is returned; None leaves it.
     """
+
+    innermost, usage = _of_inner("innermost"), _of_inner("usage")
+    keep_features = _of_inner("keep_features")
+    changed, decoder_layers = _of_inner("changed"), _of_inner("decoder_layers")
+    refusal_token_id, output_row = _of_inner("refusal_token_id"), _of_inner("output_row")
 
     def __init__(
         self,
@@ -60,10 +67,7 @@ class WrappedLALM(LALM):
         return self.inner.render(self._changed(conversation))
 
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
         def model(turns: Sequence[Conversation], seeds: Seeds) -> list[list[Generated]]:
             return self.inner.respond(self._all(turns), sampling, seeds)
@@ -81,25 +85,12 @@ class WrappedLALM(LALM):
     def _all(self, conversations: Sequence[Conversation]) -> list[Conversation]:
         return [self._changed(conversation) for conversation in conversations]
 
-    def usage(self) -> Usage | None:
-        return self.inner.usage()
-
-    @property
-    def innermost(self) -> LALM:
-        return self.inner.innermost
-
     def as_asked(self, conversation: Conversation) -> Conversation:
         return self.inner.as_asked(self._changed(conversation))
 
     @property
     def changes_answers(self) -> bool:
         return bool(self._answers) or self.inner.changes_answers
-
-    def keep_features(self, folder: Path) -> None:
-        self.inner.keep_features(folder)
-
-    def changed(self, inside: Inside) -> AbstractContextManager[None]:
-        return self.inner.changed(inside)
 
     def representations(
         self, conversations: Sequence[Conversation], layers: Sequence[int] | None = None
@@ -108,17 +99,6 @@ class WrappedLALM(LALM):
 
     def layer_outputs(self, *forms: Sequence[Conversation]) -> Tensor:
         return self.inner.layer_outputs(*(self._all(form) for form in forms))
-
-    @property
-    def decoder_layers(self) -> int:
-        return self.inner.decoder_layers
-
-    @property
-    def refusal_token_id(self) -> int:
-        return self.inner.refusal_token_id
-
-    def output_row(self, token_id: int) -> Tensor:
-        return self.inner.output_row(token_id)
 
 
 def _guarded(
@@ -197,11 +177,9 @@ def clips_changed(change: ClipChange) -> Iterator[ConversationChange]:
                 made = change(load_clip(conversation.clip, RATE), RATE, int(key[:15], 16))
                 wave = np.asarray(made, np.float32)
                 if wave.ndim != 1 or not np.isfinite(wave).all():
-                    raise ModelError(
-                        f"a part changed the clip to {[*wave.shape]} samples, not finite ones",
-                        where=conversation.clip,
-                        do="return finite samples, [samples]",
-                    )
+                    what = f"a part changed the clip to {[*wave.shape]} samples, not finite ones"
+                    do = "return finite samples, [samples]"
+                    raise ModelError(what, where=conversation.clip, do=do)
                 soundfile.write(path, wave, RATE, subtype="FLOAT")
             return replace(conversation, clip=str(path))
 

@@ -53,10 +53,7 @@ class Steering(Part):
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        tensors = {
-            f"layer.{layer}": vector.float().cpu().contiguous()
-            for layer, vector in self.vectors.items()
-        }
+        tensors = {f"layer.{n}": v.float().cpu().contiguous() for n, v in self.vectors.items()}
         save_file(tensors, folder / VECTORS)
         write_json(folder / STRENGTH, {"alpha": self.alpha})
 
@@ -77,11 +74,9 @@ def _adding(step: Tensor) -> TensorChange:
     def add(hidden: Tensor) -> Tensor:
         nonlocal step
         if step.shape != hidden.shape[1:]:
-            raise ModelError(
-                f"a steering vector is {[*step.shape]}, the model's hidden states"
-                f" {[*hidden.shape[1:]]}",
-                do="use vectors that were made for this model",
-            )
+            size = [*hidden.shape[1:]]
+            what = f"a steering vector is {[*step.shape]}, the model's hidden states {size}"
+            raise ModelError(what, do="use vectors that were made for this model")
         step = step.to(hidden.device)  # moved once: afterwards it is there
         return hidden + step
 

@@ -38,34 +38,22 @@ class GraniteMel:
         mel |= settings.get("melspec_kwargs", {})
         self.n_fft, self.win_length = mel["n_fft"], mel["win_length"]
         self.hop_length = mel["hop_length"]
-        filters = mel_filter_bank(
-            num_frequency_bins=self.n_fft // 2 + 1,
-            num_mel_filters=mel["n_mels"],
-            min_frequency=0.0,
-            max_frequency=self.sampling_rate / 2,
-            sampling_rate=self.sampling_rate,
-            norm=None,
-            mel_scale="htk",
-        )
+        bins, rate = self.n_fft // 2 + 1, self.sampling_rate
+        filters = mel_filter_bank(bins, mel["n_mels"], 0.0, rate / 2, rate, mel_scale="htk")
         self.filters = torch.from_numpy(filters).float()
 
     @classmethod
     def from_pretrained(cls, folder: Path, **_options: Any) -> GraniteMel:
         """As other extractors are read."""
-        return cls(
-            SequenceFeatureExtractor.get_feature_extractor_dict(folder, local_files_only=True)[0]
-        )
+        read = SequenceFeatureExtractor.get_feature_extractor_dict
+        return cls(read(folder, local_files_only=True)[0])
 
     def __call__(self, wave: Any) -> Tensor:
         """[samples] to [1, frame pairs, 2 * mel bins]."""
-        spectrum = torch.stft(
-            torch.as_tensor(wave, dtype=torch.float32)[None],
-            self.n_fft,
-            self.hop_length,
-            self.win_length,
-            torch.hann_window(self.win_length),
-            return_complex=True,
-        )
+        samples = torch.as_tensor(wave, dtype=torch.float32)[None]
+        window = torch.hann_window(self.win_length)
+        sizes = self.n_fft, self.hop_length, self.win_length
+        spectrum = torch.stft(samples, *sizes, window, return_complex=True)
         power = spectrum.abs() ** 2
         mel = power.transpose(-1, -2) @ self.filters
         log = mel.clamp(min=1e-10).log10()

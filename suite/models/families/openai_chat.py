@@ -11,6 +11,7 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,7 +32,7 @@ from greaves.base.records import MODES, Mode, content_hash
 from greaves.base.usage import Usage
 from greaves.data.speech.clips import load_clip
 from greaves.models.chat_text import NONE, TEMPLATE, chat_turns, check_system
-from greaves.models.contract import LALM, Generated, Unanswered, register_model
+from greaves.models.contract import LALM, Generated, Seeds, Unanswered, register_model
 from greaves.models.points import RATE, Wave
 
 PROTOCOL = "input_audio: wav, 16 kHz, mono, 16-bit; clip before text; one request a sample"
@@ -75,15 +76,9 @@ class OpenAIChat(LALM):
         self._server = ChatServer(address, ChatOptions.read(options))
         place = self._server.address
         self.name, self.revision = place.model.rpartition("/")[2], place.url
-        self.fingerprint = content_hash(
-            {
-                "model": place.model,
-                "url": place.url,
-                "extra": self._server.options.extra,
-                "protocol": PROTOCOL,
-                **({} if self._system is None else {"system": self._system}),
-            }
-        )
+        facts = {"model": place.model, "url": place.url, "extra": self._server.options.extra}
+        system_turn = {} if self._system is None else {"system": self._system}
+        self.fingerprint = content_hash({**facts, "protocol": PROTOCOL, **system_turn})
 
     @staticmethod
     def check(
@@ -116,10 +111,8 @@ class OpenAIChat(LALM):
     ) -> list[dict[str, Any]]:
         """The turns of a conversation; its clip, if it has one, comes as a part."""
         if conversation.reply:
-            raise ModelError(
-                "a chat server begins the assistant's turn itself: it takes no prefilled reply",
-                do="leave such tasks and methods to models that are loaded here",
-            )
+            what = "a chat server begins the assistant's turn itself: it takes no prefilled reply"
+            raise ModelError(what, do="leave such tasks and methods to models that are loaded here")
         if self._system is not None:
             conversation = conversation.after_system(self._system)
         turns = chat_turns(conversation, "")
@@ -129,44 +122,28 @@ class OpenAIChat(LALM):
         return turns
 
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
-        requests = [
-            request
-            for conversation, own in zip(conversations, seeds, strict=True)
-            for request in self._requests(conversation, sampling, own)
-        ]
+        requests: list[ChatRequest] = []
+        for turn, own in zip(conversations, seeds, strict=True):
+            spoken = [] if turn.clip is None else [clip_part(turn.clip, self._clip_as)]
+            ask = partial(
+                ChatRequest,
+                self._messages(turn, spoken),
+                max_tokens=sampling.max_new_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+            )
+            requests += [ask(seed=seed) for seed in own]
         outcomes = self._server.ask_all(requests)
         found = [_generated(one) if isinstance(one, ChatReply) else None for one in outcomes]
         left = iter(found)
         answers = [[next(left) for _ in own] for own in seeds]
         failures = [one for one in outcomes if isinstance(one, ChatFailure)]
         if failures:
-            raise Unanswered(
-                f"{self.name}: {len(failures)} of {len(requests)} requests of a batch failed:"
-                f" {failures[0].reason}",
-                answers,
-            )
+            what = f"{self.name}: {len(failures)} of {len(requests)} requests of a batch failed"
+            raise Unanswered(f"{what}: {failures[0].reason}", answers)
         return [[one for one in own if one] for own in answers]
-
-    def _requests(
-        self, conversation: Conversation, sampling: Sampling, seeds: Sequence[int]
-    ) -> list[ChatRequest]:
-        spoken = [] if conversation.clip is None else [clip_part(conversation.clip, self._clip_as)]
-        messages = self._messages(conversation, spoken)
-        return [
-            ChatRequest(
-                messages,
-                max_tokens=sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=seed,
-            )
-            for seed in seeds
-        ]
 
     def usage(self) -> Usage:
         return self._server.usage()

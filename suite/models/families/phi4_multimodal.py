@@ -10,15 +10,12 @@ weights for good, so that one model answers in all modes. Wanted is the native f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import Phi4MultimodalFeatureExtractor, Phi4MultimodalForCausalLM
 
-from greaves.models.adapters import merge_own_adapter
 from greaves.models.audio_text_processor import Heard
 from greaves.models.transformers_lalm import TransformersLALM, register_family
 
@@ -35,18 +32,11 @@ class Phi4Multimodal(TransformersLALM):
     end_of_turn = "<|end|>"
     feature_extractor = Phi4MultimodalFeatureExtractor
     lora_targets = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
-    subfolders = ("speech-lora",)
+    adapters = ("speech-lora",)
     feature_batch = 1  # frames next to padding are not those of a clip alone
     text_template = True
     tower = "model.embed_tokens_extend.audio_embed.encoder"
     longest_clip = None
-
-    @classmethod
-    def read_network(cls, folder: Path, dtype: torch.dtype) -> Any:
-        """The network with its speech adapter in its weights."""
-        network = super().read_network(folder, dtype)
-        merge_own_adapter(network, folder / "speech-lora")
-        return network
 
     @staticmethod
     def hear(extractor: Any, waves: Sequence[Any]) -> Heard:

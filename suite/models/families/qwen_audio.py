@@ -29,14 +29,8 @@ from transformers import Qwen2AudioConfig
 from greaves.base.conversation import Conversation, Sampling
 from greaves.base.errors import DataError, ModelError
 from greaves.models.audio_text_processor import expanded
-from greaves.models.contract import Generated
-from greaves.models.conversion.qwen_audio_tokens import (
-    AUDIO,
-    AUDIO_END,
-    AUDIO_START,
-    TURN_END,
-    TURN_START,
-)
+from greaves.models.contract import Generated, Seeds
+from greaves.models.conversion import qwen_audio_tokens as chatml
 from greaves.models.decoder import Tokens
 from greaves.models.families.qwen2_audio import Qwen2Audio
 from greaves.models.transformers_lalm import register_family
@@ -79,11 +73,9 @@ def mel_features(extractor: Any, waves: Sequence[Any]) -> tuple[Tensor, Tensor]:
     """
     for wave in waves:
         if len(wave) < MIN_SAMPLES:
-            raise DataError(
-                f"a clip has {len(wave)} samples at 16 kHz; Qwen-Audio hears nothing below"
-                f" {MIN_SAMPLES}",
-                do="leave it out",
-            )
+            least = f"Qwen-Audio hears nothing below {MIN_SAMPLES}"
+            what = f"a clip has {len(wave)} samples at 16 kHz; {least}"
+            raise DataError(what, do="leave it out")
     mel = extractor(
         list(waves), sampling_rate=extractor.sampling_rate, return_tensors="pt"
     ).input_features
@@ -97,9 +89,9 @@ class QwenAudio(Qwen2Audio):
     """First-generation Qwen-Audio-Chat from a folder that `greaves convert qwen-audio` made."""
 
     architecture = "converted first-generation Qwen-Audio"
-    audio_token = AUDIO
-    audio_prompt = f"{AUDIO_START}{AUDIO}{AUDIO_END}"
-    end_of_turn = TURN_END
+    audio_token = chatml.AUDIO
+    audio_prompt = f"{chatml.AUDIO_START}{chatml.AUDIO}{chatml.AUDIO_END}"
+    end_of_turn = chatml.TURN_END
     modes = frozenset({"audio-text", "text-only"})
 
     @classmethod
@@ -121,7 +113,7 @@ class QwenAudio(Qwen2Audio):
     def processed(self, texts: list[str], waves: list[Any]) -> dict[str, Any]:
         """Each clip gets as many placeholders as the original gave it."""
         counts = [audio_lengths(len(wave))[1] for wave in waves]
-        inputs = expanded(self.tokenizer, texts, AUDIO, counts)
+        inputs = expanded(self.tokenizer, texts, chatml.AUDIO, counts)
         if waves:
             mel, mask = mel_features(self.processor.feature_extractor, waves)
             inputs |= {"input_features": mel, "feature_attention_mask": mask}
@@ -136,24 +128,19 @@ class QwenAudio(Qwen2Audio):
         return tokens
 
     def respond(
-        self,
-        conversations: Sequence[Conversation],
-        sampling: Sampling,
-        seeds: Sequence[Sequence[int]],
+        self, conversations: Sequence[Conversation], sampling: Sampling, seeds: Seeds
     ) -> list[list[Generated]]:
         """Raises ModelError if a response could pass the 2,048th token."""
         self._check_length(conversations, self.tokens(conversations), sampling.max_new_tokens)
         return super().respond(conversations, sampling, seeds)
 
-    def _check_length(
-        self, conversations: Sequence[Conversation], tokens: Tokens, room: int
-    ) -> None:
+    def _check_length(self, turns: Sequence[Conversation], tokens: Tokens, room: int) -> None:
         limit = self.network.config.get_text_config().max_position_embeddings
         lengths = tokens.mask.sum(-1)
         longest = int(lengths.argmax())
         prompt = int(lengths[longest])
         if prompt + room > limit:
-            item = conversations[longest]
+            item = turns[longest]
             response = f" with {room:,} for the response" if room else ""
             raise ModelError(
                 f"a prompt of {prompt:,} tokens{response}; {self.name} is exact up to {limit:,}",
@@ -176,7 +163,7 @@ class QwenAudio(Qwen2Audio):
         said = [(conversation.text or "", False)]
         if conversation.clip is not None:
             text = f"\n{conversation.text or ''}"
-            marks = [(AUDIO_START, True), (AUDIO, True), (AUDIO_END, True)]
+            marks = [(chatml.AUDIO_START, True), (chatml.AUDIO, True), (chatml.AUDIO_END, True)]
             said = [("Audio 1:", False), *marks, (text, False)]
         return [
             *(_turn("system", [(system, False)]) if system is not None else []),
@@ -187,29 +174,26 @@ class QwenAudio(Qwen2Audio):
 
 
 def _begin(role: str) -> list[tuple[str, bool]]:
-    return [(TURN_START, True), (role, False), ("\n", False)]
+    return [(chatml.TURN_START, True), (role, False), ("\n", False)]
 
 
 def _turn(role: str, content: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    return [*_begin(role), *content, (TURN_END, True), ("\n", False)]
+    return [*_begin(role), *content, (chatml.TURN_END, True), ("\n", False)]
 
 
 def _check_converted(folder: Path) -> None:
     """Raises ModelError for what loads only after conversion, or as another family."""
     kind = _field(folder / "config.json", "model_type")
     if kind == "qwen":
-        raise ModelError(
-            "Qwen-Audio as its makers published it, which needs their code",
-            where=str(folder),
-            do=_CONVERT,
-        )
+        what = "Qwen-Audio as its makers published it, which needs their code"
+        raise ModelError(what, where=str(folder), do=_CONVERT)
     if kind != Qwen2AudioConfig.model_type:
         return  # loading says what is wrong
     if not (folder / "tokenizer.json").is_file():
         raise ModelError(
             "it has no tokenizer", where=str(folder), do=f"put qwen.tiktoken in SRC and {_CONVERT}"
         )
-    if _field(folder / "processor_config.json", "audio_token") != AUDIO:
+    if _field(folder / "processor_config.json", "audio_token") != chatml.AUDIO:
         raise ModelError(
             "Qwen2-Audio, which is read otherwise", where=str(folder), do="load it as qwen2-audio"
         )
