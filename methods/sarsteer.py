@@ -159,11 +159,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
             v = ablate(d, safe_space(calm[:, at], self.config.k), self.config.lambda_)
             vectors[layer] = v
             shares[str(layer)] = round((v.norm() / d.norm()).item(), 4)
-        notes = {
-            "harmful": len(harmful),
-            "safe": len(safe),
-            "norm_v_over_norm_d": shares,
-        }
+        notes = {"harmful": len(harmful), "safe": len(safe), "norm_v_over_norm_d": shares}
         return Defence((Steering(vectors, self.config.alpha),), notes)
 
     def _hidden(

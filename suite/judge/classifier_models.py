@@ -233,11 +233,8 @@ class Labelling:
         known |= {name: number for number, name in names.items()}
         for label in labels:
             if label not in known:
-                raise ModelError(
-                    f"the classifier has no label {label!r}",
-                    where=str(folder),
-                    do=f"it has: {', '.join(names.values())}",
-                )
+                what = f"the classifier has no label {label!r}"
+                raise ModelError(what, where=str(folder), do=f"it has: {', '.join(names.values())}")
         self._names = names
         self._findings = {known[label]: finding for label, finding in labels.items()}
         places = getattr(self._network.config, "max_position_embeddings", None) or ANY_LENGTH

@@ -53,10 +53,8 @@ def find_encoder(name: str, axis: Literal["semantic", "acoustic"], model: LALM) 
     found, hears = (tf_idf, False) if name == TF_IDF else _pretrained(name, model)
     if hears != (axis == "acoustic"):
         takes = "clips" if hears else "text"
-        raise ModelError(
-            f"encoder {name!r} takes {takes}: not for the {axis} axis",
-            do="give WavLM or Whisper as acoustic_encoder, a text encoder as semantic_encoder",
-        )
+        do = "give WavLM or Whisper as acoustic_encoder, a text encoder as semantic_encoder"
+        raise ModelError(f"encoder {name!r} takes {takes}: not for the {axis} axis", do=do)
     return found
 
 

@@ -276,10 +276,8 @@ def prepare_zero() -> None:
     try:
         import deepspeed.ops
     except ImportError as error:
-        raise TrainingError(
-            f"training with ZeRO needs DeepSpeed ({error})",
-            do="pip install 'greaves[zero]', or take `training: plain`",
-        ) from None
+        do = "pip install 'greaves[zero]', or take `training: plain`"
+        raise TrainingError(f"training with ZeRO needs DeepSpeed ({error})", do=do) from None
     if not torch.cuda.is_available():
         # Its shared-memory operator would be compiled for minutes; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

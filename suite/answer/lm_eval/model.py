@@ -182,10 +182,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
                 continue_final_message=not add_generation_prompt,
             )
         except (ValueError, TypeError) as error:
-            raise ModelError(
-                f"{self.model.name}: its chat template takes no text tasks ({error})",
-                do="say `chat_template: false`",
-            ) from None
+            what = f"{self.model.name}: its chat template takes no text tasks ({error})"
+            raise ModelError(what, do="say `chat_template: false`") from None
         return text
 
     def _loglikelihood_tokens(
@@ -264,10 +262,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def _white_box(self) -> TransformersLALM:
         if self.network is not None:
             return self.network
-        raise ModelError(
-            f"{self.model.name} is a black box: it gives no log-likelihoods",
-            do="leave out tasks that need them; those that generate text will do",
-        )
+        do = "leave out tasks that need them; those that generate text will do"
+        raise ModelError(f"{self.model.name} is a black box: it gives no log-likelihoods", do=do)
 
 
 def _drawing(request: Instance) -> Drawing:

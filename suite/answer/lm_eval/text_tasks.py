@@ -104,10 +104,8 @@ def load_text_task(spec: TextTaskSpec, base: Path) -> TextTask:
         built = TaskFactory().build(entries[spec.task], overrides=None, registry=entries)
     except Exception as error:  # whatever the task's own code and its data set run into
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise DataError(
-            f"text task {spec.shown!r} cannot be loaded ({reason})",
-            do="fetch its data set once with HF_DATASETS_OFFLINE=0 HF_HUB_OFFLINE=0",
-        ) from None
+        do = "fetch its data set once with HF_DATASETS_OFFLINE=0 HF_HUB_OFFLINE=0"
+        raise DataError(f"text task {spec.shown!r} cannot be loaded ({reason})", do=do) from None
     leaves = {leaf.task_name: leaf for leaf in _leaves(built)}
     for name, leaf in leaves.items():
         _check(spec, name, leaf)
@@ -162,10 +160,8 @@ def _metric(spec: TextTaskSpec, leaves: Sequence[Any]) -> str:
     common = [name for name in offered[0] if all(name in names for names in offered)]
     wanted = [name for name in common if spec.metric in (None, name, name.partition(",")[0])]
     if not wanted:
-        raise DataError(
-            f"text task {spec.shown!r} has no metric {spec.metric or 'that can be shown'}",
-            do=f"its means over documents: {', '.join(common) or 'none'}",
-        )
+        what = f"text task {spec.shown!r} has no metric {spec.metric or 'that can be shown'}"
+        raise DataError(what, do=f"its means over documents: {', '.join(common) or 'none'}")
     return wanted[0]
 
 

@@ -184,16 +184,12 @@ class Classifier(Judge):
         chosen = self.options
         if chosen.preset == SEQUENCE:
             if not chosen.labels or not (chosen.path or chosen.hub):
-                raise ModelError(
-                    "a sequence classifier needs a checkpoint and the option `labels`",
-                    do="such as labels: {REJECTION: refused, NORMAL: complied}",
-                )
+                what = "a sequence classifier needs a checkpoint and the option `labels`"
+                raise ModelError(what, do="such as labels: {REJECTION: refused, NORMAL: complied}")
             return None
         if chosen.preset not in PRESETS:
-            raise ModelError(
-                f"judge 'classifier' has no preset {chosen.preset!r}",
-                do=f"known: {', '.join([*PRESETS, SEQUENCE])}",
-            )
+            what = f"judge 'classifier' has no preset {chosen.preset!r}"
+            raise ModelError(what, do=f"known: {', '.join([*PRESETS, SEQUENCE])}")
         if chosen.labels:
             raise ModelError(f"preset {chosen.preset!r} takes no labels", do="leave them out")
         cuts = {"characters": chosen.characters, "tokens": chosen.tokens}
