@@ -182,9 +182,9 @@ class Objective:
                 " another `per`",
             )
         if torch.is_grad_enabled() and not found.requires_grad:
+            what = f"the loss of objective {self.name!r} does not depend on what is trained"
             raise TrainingError(
-                f"the loss of objective {self.name!r} does not depend on what is trained",
-                do="compute it from the states, without detach() or no_grad()",
+                what, do="compute it from the states, without detach() or no_grad()"
             )
         losses: Tensor = found.float()
         return losses
@@ -236,7 +236,5 @@ def check(examples: Sequence[Example], objective: Objective, decoder_layers: int
         raise TrainingError(what, do="give all of them a `rejected` reply, or none")
     wrong = [layer for layer in objective.layers if not 1 <= layer <= decoder_layers]
     if wrong:
-        raise TrainingError(
-            f"objective {objective.name!r} reads layer {wrong[0]}, the model has {decoder_layers}"
-            " (counted from 1)"
-        )
+        has = f"the model has {decoder_layers} (counted from 1)"
+        raise TrainingError(f"objective {objective.name!r} reads layer {wrong[0]}, {has}")

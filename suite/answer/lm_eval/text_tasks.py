@@ -46,8 +46,7 @@ CHUNK = 8
 FEWSHOT_SEED = 1234
 """Of the choice of few-shot examples; lm-eval's own default."""
 
-_NONE = "none"
-"""Name of the filter that changes nothing."""
+_NONE = "none"  # the filter that changes nothing
 
 _WHERE = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
 """Where documents come from; the documents themselves are part of every key."""
@@ -128,11 +127,10 @@ class _Entries(dict[str, Entry]):
         return super().__contains__(name) or (isinstance(name, str) and self.index.known(name))
 
     def __missing__(self, name: str) -> Entry:
-        path = self.index.files.get(name)
-        if path is None:
-            entry = Entry(name, Kind.TAG, None, tags=self.index.tags[name])
-        else:
+        if path := self.index.files.get(name):
             entry = TaskIndex.entry_from_path(path)
+        else:
+            entry = Entry(name, Kind.TAG, None, tags=self.index.tags[name])
         self[name] = entry
         return entry
 
