@@ -134,12 +134,11 @@ class RRS(AlignmentMethod[RRSConfig]):
             self.config,
             context,
         )
+        positive = (w_i * delta > 0).float().mean().item()
         notes |= {
             "norm_delta": round(delta.norm().item(), 4),
             "norm_delta_s": round(delta_s.norm().item(), 4),
-            "positive_contributions_percent": round(
-                100 * (w_i * delta > 0).float().mean().item(), 1
-            ),
+            "positive_contributions_percent": round(100 * positive, 1),
         }
         return Defence((adapter,), notes)
 
@@ -157,13 +156,7 @@ def represent(
     model: LALM, items: Sequence[AlignmentItem], prompt: str, batch_size: int = 32
 ) -> Tensor:
     """V: representations of spoken questions under one prompt, [items, hidden_size]."""
-    parts = [
-        model.representations(
-            [
-                Conversation(text=prompt, clip=item.clip)
-                for item in items[start : start + batch_size]
-            ]
-        )[:, 0]
-        for start in range(0, len(items), batch_size)
-    ]
+    asked = [Conversation(text=prompt, clip=item.clip) for item in items]
+    starts = range(0, len(asked), batch_size)
+    parts = [model.representations(asked[at : at + batch_size])[:, 0] for at in starts]
     return torch.cat(parts)

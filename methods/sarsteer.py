@@ -104,12 +104,11 @@ def safe_space(safe: Tensor, k: int) -> Tensor:
         [hidden_size, at most k], orthonormal columns.
     """
     centred = (safe - safe.mean(dim=0)).double()
-    strengths: Tensor
-    directions: Tensor
     _, strengths, directions = torch.linalg.svd(centred, full_matrices=False)
     floor = strengths[0] * max(centred.shape) * torch.finfo(safe.dtype).eps
     rank = int((strengths > floor).sum())
-    return directions[: min(k, rank)].T
+    space: Tensor = directions[: min(k, rank)].T
+    return space
 
 
 def ablate(direction: Tensor, space: Tensor, share: float) -> Tensor:
@@ -141,11 +140,9 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
         data = self.enough(data, "SARSteer", benign=2)
         layers = self.config.layers or tuple(range(1, model.decoder_layers + 1))
         if max(layers) > model.decoder_layers:
-            raise ModelError(
-                f"sarsteer: layer {max(layers)} is to be steered, {model.name} has"
-                f" {model.decoder_layers}",
-                do="change `layers`",
-            )
+            has = f"{model.name} has {model.decoder_layers}"
+            what = f"sarsteer: layer {max(layers)} is to be steered, {has}"
+            raise ModelError(what, do="change `layers`")
         harmful = chosen(data.harmful, self.config.items, context.seed)
         safe = chosen(data.benign, self.config.items, context.seed)
         source, safe_source = self.config.source, self.config.safe_source or self.config.source
@@ -159,11 +156,7 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
             v = ablate(d, safe_space(calm[:, at], self.config.k), self.config.lambda_)
             vectors[layer] = v
             shares[str(layer)] = round((v.norm() / d.norm()).item(), 4)
-        notes = {
-            "harmful": len(harmful),
-            "safe": len(safe),
-            "norm_v_over_norm_d": shares,
-        }
+        notes = {"harmful": len(harmful), "safe": len(safe), "norm_v_over_norm_d": shares}
         return Defence((Steering(vectors, self.config.alpha),), notes)
 
     def _hidden(
@@ -172,13 +165,9 @@ class SARSteer(AlignmentMethod[SARSteerConfig]):
         """[prompts, items, decoder_layers, hidden_size], one batched pass per prompt form."""
         size = self.config.batch_size
         items = sorted(items, key=lambda item: len(item.text))  # less padding; sums do not mind
-        parts = [items[start : start + size] for start in range(0, len(items), size)]
-        found = [
-            model.layer_outputs(
-                *([turn(item, source, prompt) for item in part] for prompt in prompts)
-            )
-            for part in parts
-        ]
+        turns = [[turn(item, source, prompt) for item in items] for prompt in prompts]
+        starts = range(0, len(items), size)
+        found = [model.layer_outputs(*(own[at : at + size] for own in turns)) for at in starts]
         return torch.cat(found, dim=1).cpu()
 
 

@@ -96,9 +96,8 @@ class SFTDeep(AlignmentMethod[SFTDeepConfig]):
         self, model: LALM, items: Sequence[AlignmentItem], context: RunContext
     ) -> list[Ids]:
         """[items] first tokens of a harmful response to each, none where there is no response."""
-        given = {
-            item.id: response_ids(model, item.response)[:-1] for item in items if item.response
-        }
+        replies = {item.id: item.response for item in items if item.response}
+        given = {name: response_ids(model, text)[:-1] for name, text in replies.items()}
         asked = [item for item in items if item.id not in given]
         sampling = Sampling(self.config.tries, 1.0, max_new_tokens=self.config.max_prefill + SPARE)
         said = own_responses(model, asked, sampling, context, "harmful")

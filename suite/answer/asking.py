@@ -149,9 +149,8 @@ def ask(
     unanswered: Unanswered | None = None
     while done < len(samples) and in_vain < GIVE_UP:
         first = samples[done].question
-        batch, said, error = batch_size.run(
-            partial(_ask_from, model, samples, done), f"{first.task}, question {first.id}"
-        )
+        name = f"{first.task}, question {first.id}"
+        batch, said, error = batch_size.run(partial(_ask_from, model, samples, done), name)
         keep(said)
         done += len(batch)
         unanswered = unanswered or error

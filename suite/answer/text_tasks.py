@@ -206,7 +206,7 @@ class TextTaskIndex:
             return {""}
         if "group" in fields:
             members = [one for one in fields.get("task", ()) if one != name]
-            return set().union(*(self.output_types(one) for one in members)) if members else {""}
+            return set().union(*map(self.output_types, members)) if members else {""}
         return {_only(fields.get("output_type", ())) or "generate_until"}
 
 

@@ -157,7 +157,10 @@ class Generating:
 
     def prompt(self, question: str, response: str) -> str:
         """The exact text the classifier reads."""
-        places = {"question": defused(question), "response": self._cut(defused(response))}
+        text = defused(response)[: self._preset.characters]
+        if self._preset.tokens is not None:
+            text = _first_tokens(self._tokenizer, text, self._preset.tokens)
+        places = {"question": defused(question), "response": text}
         return _PLACE.sub(lambda found: places[found[1]], self._preset.prompt)
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
@@ -172,32 +175,23 @@ class Generating:
             add_special_tokens=self._preset.begins,
             return_token_type_ids=False,
         ).to(self._network.device)
+        ends = self._network.generation_config.eos_token_id or self._tokenizer.eos_token_id
         greedy = GenerationConfig(
             max_new_tokens=self._preset.new_tokens,
             do_sample=False,
             pad_token_id=self._tokenizer.pad_token_id,
-            eos_token_id=self._network.generation_config.eos_token_id
-            or self._tokenizer.eos_token_id,
+            eos_token_id=ends,
         )
         with torch.inference_mode():
             written = self._network.generate(**batch, generation_config=greedy)
-        outputs = self._tokenizer.batch_decode(
-            written[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
-        )
-        return [self._finding(output) for output in outputs]
+        new = written[:, batch["input_ids"].shape[1] :]
+        return list(map(self._finding, self._tokenizer.batch_decode(new, skip_special_tokens=True)))
 
     def _finding(self, output: str) -> tuple[Finding | None, str]:
         try:
             return self._preset.read(output)
         except UnreadableOutputError as error:
             return None, f"{error} in {output[:_SHOWN]!r}"
-
-    def _cut(self, text: str) -> str:
-        if self._preset.characters is not None:
-            text = text[: self._preset.characters]
-        if self._preset.tokens is not None:
-            text = _first_tokens(self._tokenizer, text, self._preset.tokens)
-        return text
 
 
 class Labelling:
@@ -225,19 +219,15 @@ class Labelling:
         from transformers import AutoModelForSequenceClassification
 
         self._pair = pair
-        self._network, self._tokenizer = _loaded(
-            folder, AutoModelForSequenceClassification, device, dtype
-        )
+        kind = AutoModelForSequenceClassification
+        self._network, self._tokenizer = _loaded(folder, kind, device, dtype)
         names: dict[int, str] = self._network.config.id2label
         known = {str(number): number for number in names}
         known |= {name: number for number, name in names.items()}
         for label in labels:
             if label not in known:
-                raise ModelError(
-                    f"the classifier has no label {label!r}",
-                    where=str(folder),
-                    do=f"it has: {', '.join(names.values())}",
-                )
+                what = f"the classifier has no label {label!r}"
+                raise ModelError(what, where=str(folder), do=f"it has: {', '.join(names.values())}")
         self._names = names
         self._findings = {known[label]: finding for label, finding in labels.items()}
         places = getattr(self._network.config, "max_position_embeddings", None) or ANY_LENGTH
@@ -247,10 +237,8 @@ class Labelling:
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
         import torch
 
-        questions, responses = (
-            [defused(text) for text in side] for side in zip(*pairs, strict=True)
-        )
-        texts = (questions, responses) if self._pair else (responses,)
+        sides = [[defused(text) for text in side] for side in zip(*pairs, strict=True)]
+        texts = sides if self._pair else sides[1:]
         batch = self._tokenizer(
             *texts,
             return_tensors="pt",
@@ -260,11 +248,8 @@ class Labelling:
         ).to(self._network.device)
         with torch.inference_mode():
             shares = self._network(**batch).logits.float().softmax(-1)
-        best, number = shares.max(-1)
-        return [
-            self._finding(number, share)
-            for number, share in zip(number.tolist(), best.tolist(), strict=True)
-        ]
+        best, numbers = (found.tolist() for found in shares.max(-1))
+        return list(map(self._finding, numbers, best))
 
     def _finding(self, number: int, share: float) -> tuple[Finding | None, str]:
         words = f"{self._names[number]} ({share:.2f})"
@@ -276,19 +261,13 @@ def _loaded(folder: Path, kind: Any, device: str | None, dtype: str) -> tuple[An
     """Network, in evaluation mode, and tokenizer of a checkpoint."""
     from transformers import AutoTokenizer
 
-    from greaves.models.loading import (
-        check_files,
-        computing,
-        one_line,
-        pretrained,
-        pretrained_network,
-    )
+    from greaves.models import loading
 
-    check_files(folder)
-    place, number = computing(device, dtype)
-    with one_line("not the checkpoint of a classifier", folder):
-        network = pretrained_network(kind, folder, number)
-        tokenizer = pretrained(AutoTokenizer, folder)
+    loading.check_files(folder)
+    place, number = loading.computing(device, dtype)
+    with loading.one_line("not the checkpoint of a classifier", folder):
+        network = loading.pretrained_network(kind, folder, number)
+        tokenizer = loading.pretrained(AutoTokenizer, folder)
     return network.to(place).eval(), tokenizer
 
 

@@ -117,10 +117,8 @@ def _judge_chunk(
 ) -> int:
     verdicts = judge.judge(chunk)
     if len(verdicts) != len(chunk):
-        raise GreavesError(
-            f"judge {judge.identity} gave {len(verdicts)} verdicts on {len(chunk)} responses",
-            do="one verdict per response, in order",
-        )
+        what = f"judge {judge.identity} gave {len(verdicts)} verdicts on {len(chunk)} responses"
+        raise GreavesError(what, do="one verdict per response, in order")
     stamped = [
         verdict.model_copy(update={"question_hash": question.hash})
         for verdict, (question, _) in zip(verdicts, chunk, strict=True)

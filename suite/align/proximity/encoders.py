@@ -30,8 +30,7 @@ Encode = Callable[[Sequence[AlignmentItem]], Tensor]
 HEARING = ("wavlm", "whisper")
 """Families that take clips; all others take text."""
 
-BATCH = 32
-"""Texts at a time."""
+BATCH = 32  # texts at a time
 
 
 def find_encoder(name: str, axis: Literal["semantic", "acoustic"], model: LALM) -> Encode:
@@ -53,10 +52,8 @@ def find_encoder(name: str, axis: Literal["semantic", "acoustic"], model: LALM) 
     found, hears = (tf_idf, False) if name == TF_IDF else _pretrained(name, model)
     if hears != (axis == "acoustic"):
         takes = "clips" if hears else "text"
-        raise ModelError(
-            f"encoder {name!r} takes {takes}: not for the {axis} axis",
-            do="give WavLM or Whisper as acoustic_encoder, a text encoder as semantic_encoder",
-        )
+        do = "give WavLM or Whisper as acoustic_encoder, a text encoder as semantic_encoder"
+        raise ModelError(f"encoder {name!r} takes {takes}: not for the {axis} axis", do=do)
     return found
 
 
@@ -101,9 +98,8 @@ def _pretrained(name: str, model: LALM) -> tuple[Encode, bool]:
     device = getattr(model, "device", torch.device("cpu"))
     with _told(name):
         family = AutoConfig.from_pretrained(place, **options).model_type
-        network = AutoModel.from_pretrained(
-            place, use_safetensors=True, dtype=torch.float32, **options
-        )
+        kept = {"use_safetensors": True, "dtype": torch.float32, **options}
+        network = AutoModel.from_pretrained(place, **kept)
         network.eval().requires_grad_(False).to(device)
         if family in HEARING:
             return _clips(network, AutoFeatureExtractor.from_pretrained(place, **options)), True
@@ -186,8 +182,6 @@ def _told(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(
-            f"encoder {name!r} cannot be loaded ({first})",
-            do="give a folder or a hub name that has config.json, its tokenizer or feature"
-            " extractor, and safetensors",
-        ) from None
+        needs = "config.json, its tokenizer or feature extractor, and safetensors"
+        do = f"give a folder or a hub name that has {needs}"
+        raise ModelError(f"encoder {name!r} cannot be loaded ({first})", do=do) from None

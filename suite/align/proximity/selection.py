@@ -14,14 +14,8 @@ from torch.nn import functional
 
 from greaves.align.defence import Defence
 from greaves.align.method import RunContext
-from greaves.align.proximity.config import (
-    OWN,
-    TF_IDF,
-    FarthestFilter,
-    ProximityConfig,
-    SelectionConfig,
-    filters_of,
-)
+from greaves.align.proximity import config as proximity
+from greaves.align.proximity.config import FarthestFilter, ProximityConfig, SelectionConfig
 from greaves.align.proximity.encoders import find_encoder, identity
 from greaves.align.training.processes import computed_once
 from greaves.base.errors import DataError
@@ -162,7 +156,7 @@ def select(
         kind = "benign" if not benign else "harmful"
         raise DataError(f"benign fine-tuning needs {kind} questions", do="give it another set")
     kept = list(range(len(benign)))
-    filters = filters_of(defence)
+    filters = proximity.filters_of(defence)
     for one in filters:
         _, order = _distances(model, benign, harmful, one, context)
         farthest = None if order is None else -order
@@ -186,7 +180,7 @@ def _first(wanted: int, kept: Sequence[int], order: Tensor | None, seed: str) ->
 def encoders_of(configs: Sequence[ProximityConfig]) -> dict[str, str]:
     """Encoders that have to be loaded, by name -> what tells their weights from others."""
     names = {getattr(one, f"{axis}_encoder") for one in configs for axis in _AXES[one.axis]}
-    return {name: identity(name) for name in sorted(names - {OWN, TF_IDF})}
+    return {name: identity(name) for name in sorted(names - {proximity.OWN, proximity.TF_IDF})}
 
 
 def _distances(

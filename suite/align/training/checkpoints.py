@@ -17,10 +17,8 @@ CHECKPOINTS, WHOLE = "checkpoints", "whole"
 
 def mark_whole(checkpoint: Path) -> None:
     """Mark a checkpoint as complete; call it when every process has written its part."""
-    files = sync_files(checkpoint)
-    write_json(
-        checkpoint / WHOLE, {str(path.relative_to(checkpoint)): _sum(path) for path in files}
-    )
+    sums = {str(path.relative_to(checkpoint)): _sum(path) for path in sync_files(checkpoint)}
+    write_json(checkpoint / WHOLE, sums)
 
 
 def last_whole(folder: Path) -> Path | None:
@@ -33,15 +31,12 @@ def last_whole(folder: Path) -> Path | None:
 def _intact(checkpoint: Path) -> bool:
     try:
         listed = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
-        return bool(listed) and all(
-            _sum(checkpoint / name) == kept for name, kept in listed.items()
-        )
+        return bool(listed) and all(_sum(checkpoint / name) == listed[name] for name in listed)
     except (OSError, ValueError, AttributeError):
         return False
 
 
 def _sum(path: Path) -> str:
-    """CRC-32 of a file, in hex."""
     found = 0
     with path.open("rb") as file:
         while block := file.read(1 << 22):

@@ -264,13 +264,11 @@ def _explained(trainer: AlignmentTrainer) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-    size = trainer.args.per_device_train_batch_size
-    step = trainer.state.global_step + 1
+    size, step = trainer.args.per_device_train_batch_size, trainer.state.global_step + 1
+    do = "set training.engine to zero-3, or train on devices with more memory"
     raise TrainingError(
         f"out of memory at step {step}, with {size} examples a process at a time",
-        do=f"set training.micro_batch to {size // 2}"
-        if size > 1
-        else "set training.engine to zero-3, or train on devices with more memory",
+        do=f"set training.micro_batch to {size // 2}" if size > 1 else do,
     )
 
 

@@ -149,23 +149,16 @@ def lean_norms(network: nn.Module) -> Iterator[int]:
     Yields:
         How many norms run lean.
     """
-    chosen = [
-        norm
-        for norm in network.modules()
-        if type(norm).__name__ in RMS_NORMS and "forward" not in vars(norm)
-    ]
+    norms = (one for one in network.modules() if type(one).__name__ in RMS_NORMS)
+    chosen = [norm for norm in norms if "forward" not in vars(norm)]
     with forwards({norm: partial(_fused_norm, norm) for norm in chosen}):
         yield len(chosen)
 
 
 def _fused_norm(norm: Any, hidden_states: Tensor) -> Tensor:
     with torch.autocast(hidden_states.device.type, enabled=False):
-        return nn.functional.rms_norm(
-            hidden_states,
-            hidden_states.shape[-1:],
-            norm.weight.to(hidden_states.dtype),
-            norm.variance_epsilon,
-        )
+        shape, weight = hidden_states.shape[-1:], norm.weight.to(hidden_states.dtype)
+        return nn.functional.rms_norm(hidden_states, shape, weight, norm.variance_epsilon)
 
 
 @contextmanager

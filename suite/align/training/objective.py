@@ -81,10 +81,8 @@ class Scored:
             TrainingError: the objective did not ask for it.
         """
         if self.before is None:
-            raise TrainingError(
-                "the loss reads the frozen model, which its objective did not ask for",
-                do="make it with Objective(..., frozen=True)",
-            )
+            what = "the loss reads the frozen model, which its objective did not ask for"
+            raise TrainingError(what, do="make it with Objective(..., frozen=True)")
         return self.before
 
     def layer(self, number: int) -> Tensor:
@@ -96,10 +94,8 @@ class Scored:
             TrainingError: the objective did not ask for it.
         """
         if number not in self.layers:
-            raise TrainingError(
-                f"the loss reads layer {number}, which its objective did not ask for",
-                do=f"make it with Objective(..., layers=({number},))",
-            )
+            what = f"the loss reads layer {number}, which its objective did not ask for"
+            raise TrainingError(what, do=f"make it with Objective(..., layers=({number},))")
         return self.layers[number]
 
     def per_row(self, values: Tensor) -> Tensor:
@@ -113,10 +109,8 @@ class Scored:
             TrainingError: the examples are no pairs.
         """
         if not self.paired:
-            raise TrainingError(
-                "the loss compares pairs of replies, and the examples are not pairs",
-                do="give each Example the reply that is `rejected`",
-            )
+            what = "the loss compares pairs of replies, and the examples are not pairs"
+            raise TrainingError(what, do="give each Example the reply that is `rejected`")
         preferred, rejected = self.per_row(values).view(-1, 2).unbind(dim=1)
         return preferred, rejected
 
@@ -188,9 +182,9 @@ class Objective:
                 " another `per`",
             )
         if torch.is_grad_enabled() and not found.requires_grad:
+            what = f"the loss of objective {self.name!r} does not depend on what is trained"
             raise TrainingError(
-                f"the loss of objective {self.name!r} does not depend on what is trained",
-                do="compute it from the states, without detach() or no_grad()",
+                what, do="compute it from the states, without detach() or no_grad()"
             )
         losses: Tensor = found.float()
         return losses
@@ -238,13 +232,9 @@ def numbers_of(example: Example, objective: Objective) -> int:
 def check(examples: Sequence[Example], objective: Objective, decoder_layers: int) -> None:
     """Raises TrainingError if examples, objective and model do not fit together."""
     if len({example.rejected is None for example in examples}) > 1:
-        raise TrainingError(
-            "some examples are pairs of replies and others are not",
-            do="give all of them a `rejected` reply, or none",
-        )
+        what = "some examples are pairs of replies and others are not"
+        raise TrainingError(what, do="give all of them a `rejected` reply, or none")
     wrong = [layer for layer in objective.layers if not 1 <= layer <= decoder_layers]
     if wrong:
-        raise TrainingError(
-            f"objective {objective.name!r} reads layer {wrong[0]}, the model has {decoder_layers}"
-            " (counted from 1)"
-        )
+        has = f"the model has {decoder_layers} (counted from 1)"
+        raise TrainingError(f"objective {objective.name!r} reads layer {wrong[0]}, {has}")

@@ -85,9 +85,8 @@ class PackedRows:
         """[batch, 1, keep, longest] true where one of the last `keep` tokens sees a token."""
         lengths = torch.tensor(self.lengths, device=self.tokens.device)
         places = (lengths[:, None] + torch.arange(-keep, 0, device=lengths.device)).clamp(min=0)
-        return (torch.arange(max(self.lengths), device=lengths.device) <= places[..., None])[
-            :, None
-        ]
+        tokens = torch.arange(max(self.lengths), device=lengths.device)
+        return (tokens <= places[..., None])[:, None]
 
 
 def packed_attention(
@@ -118,9 +117,8 @@ def packed_attention(
         query, key = query.to(value.dtype), key.to(value.dtype)  # rotary positions widen them
         states = _written_out(query, key, value, options["scaling"], options["dropout"])
     else:
-        states, _ = sdpa_attention_forward(
-            module, query, key, value, None, is_causal=True, **options
-        )
+        options["is_causal"] = True
+        states, _ = sdpa_attention_forward(module, query, key, value, None, **options)
     return packed_rows.together(states), None
 
 
@@ -131,9 +129,8 @@ def _written_out(query: Tensor, key: Tensor, value: Tensor, scaling: float, p: f
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     query, key, value = (states.flatten(0, 1) for states in (query, key, value))
     future = query.new_full((length, length), float("-inf")).triu(1)
-    scores = torch.baddbmm(
-        future.expand(batch * heads, -1, -1), query, key.transpose(1, 2), alpha=scaling
-    )
+    future = future.expand(batch * heads, -1, -1)
+    scores = torch.baddbmm(future, query, key.transpose(1, 2), alpha=scaling)
     weights = nn.functional.dropout(scores.softmax(dim=-1), p)
     return (weights @ value).view(batch, heads, length, -1).transpose(1, 2)
 

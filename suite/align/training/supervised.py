@@ -65,10 +65,8 @@ def response_of(item: AlignmentItem, method: str) -> str:
         DataError: the set gives none.
     """
     if not item.response:
-        raise DataError(
-            f"question {item.id!r} has no `response` to learn",
-            do=f"give {method} a Basic set, in which every question has one",
-        )
+        what = f"question {item.id!r} has no `response` to learn"
+        raise DataError(what, do=f"give {method} a Basic set, in which every question has one")
     return item.response
 
 
@@ -92,11 +90,7 @@ BATCH = 32
 
 
 def own_responses(
-    model: LALM,
-    items: Sequence[AlignmentItem],
-    sampling: Sampling,
-    context: RunContext,
-    name: str,
+    model: LALM, items: Sequence[AlignmentItem], sampling: Sampling, context: RunContext, name: str
 ) -> list[list[Ids]]:
     """Ask the model every question, spoken, under the task prompt t.
 
@@ -128,11 +122,7 @@ def own_responses(
 
 
 def _asked(
-    model: LALM,
-    items: Sequence[AlignmentItem],
-    sampling: Sampling,
-    context: RunContext,
-    name: str,
+    model: LALM, items: Sequence[AlignmentItem], sampling: Sampling, context: RunContext, name: str
 ) -> list[Ids]:
     """[items x samples] token ids."""
     said: list[Ids] = []

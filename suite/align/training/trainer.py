@@ -25,8 +25,7 @@ from greaves.models.transformers_lalm import TransformersLALM
 
 logging.getLogger("transformers.trainer").setLevel(logging.WARNING)
 
-_NEVER = 2**62
-"""Stands for no step at all."""
+_NEVER = 2**62  # stands for no step at all
 
 
 def cut(batch_size: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
@@ -123,6 +122,8 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         # The last step is filled up with examples that weigh nothing, so that it is cut as any.
         rows += [(examples[-1], 0.0)] * (steps * config.batch_size - len(rows))
 
+        parts = made.gradient_accumulation_steps * world_size()
+
         def report(state: TrainerState) -> None:
             if rank() == 0:
                 context.report(state.global_step, state.max_steps, "fine-tuning")
@@ -131,9 +132,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             model=network,
             args=made,
             train_dataset=rows,
-            data_collator=Collator(
-                model, objective, made.gradient_accumulation_steps * world_size()
-            ),
+            data_collator=Collator(model, objective, parts),
             callbacks=[AfterStep(report, after_step)],
         )
         self.model_accepts_loss_kwargs = False  # so a micro-batch's loss is divided once
@@ -160,8 +159,7 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(*args, **kwargs)
         wait()  # each process writes a part of it
         if rank() == 0:
-            step = self.state.global_step
-            mark_whole(Path(self.args.output_dir) / f"checkpoint-{step}")
+            mark_whole(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
 
     def log(self, logs: dict[str, float], *_args: Any, **_kwargs: Any) -> None:
         """Keep the log in the trainer's state; print nothing.
@@ -195,9 +193,8 @@ class AlignmentTrainer(Trainer):  # type: ignore[misc]
             for example, _ in self.train_dataset[(step - 1) * size : step * size]
         ]
         batch = ", ".join(sorted(Path(name).name for name in names))
-        return TrainingError(
-            f"the loss is {loss} at step {step} (batch: {batch})", do="lower learning_rate"
-        )
+        what = f"the loss is {loss} at step {step} (batch: {batch})"
+        return TrainingError(what, do="lower learning_rate")
 
 
 class Collator:
@@ -276,10 +273,8 @@ def prepare_zero() -> None:
     try:
         import deepspeed.ops
     except ImportError as error:
-        raise TrainingError(
-            f"training with ZeRO needs DeepSpeed ({error})",
-            do="pip install 'greaves[zero]', or take `training: plain`",
-        ) from None
+        do = "pip install 'greaves[zero]', or take `training: plain`"
+        raise TrainingError(f"training with ZeRO needs DeepSpeed ({error})", do=do) from None
     if not torch.cuda.is_available():
         # Its shared-memory operator would be compiled for minutes; gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

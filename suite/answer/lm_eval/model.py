@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     ) -> list[int]:
         """Token ids, with BOS where the tokenizer puts one and the text has none."""
         options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
-        if add_special_tokens is None and has_bos_prefix(
-            string, self.tokenizer.decode(self.prefix_token_id)
-        ):
+        first = self.tokenizer.decode(self.prefix_token_id)
+        if add_special_tokens is None and has_bos_prefix(string, first):
             options = {"add_special_tokens": False}
         ids: list[int] = self.tokenizer.encode(string, **options)
         return ids
@@ -172,20 +172,18 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
 
     def _templated(self, turns: list[dict[str, str]], add_generation_prompt: bool) -> str:
         processor = self._white_box().processor
+        template = self.tokenizer.chat_template or getattr(processor, "chat_template", None)
         try:
             text: str = self.tokenizer.apply_chat_template(
                 turns,
-                chat_template=self.tokenizer.chat_template
-                or getattr(processor, "chat_template", None),
+                chat_template=template,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
             )
         except (ValueError, TypeError) as error:
-            raise ModelError(
-                f"{self.model.name}: its chat template takes no text tasks ({error})",
-                do="say `chat_template: false`",
-            ) from None
+            what = f"{self.model.name}: its chat template takes no text tasks ({error})"
+            raise ModelError(what, do="say `chat_template: false`") from None
         return text
 
     def _loglikelihood_tokens(
@@ -208,17 +206,11 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
         longest = self.max_length
+        texts = [self.tok_encode(request.args[0]) for request in requests]
+        rolling = partial(get_rolling_token_windows, context_len=1)
         windows = [
-            [
-                make_disjoint_window(window)
-                for window in get_rolling_token_windows(
-                    token_list=self.tok_encode(request.args[0]),
-                    prefix_token=self.prefix_token_id,
-                    max_seq_len=longest,
-                    context_len=1,
-                )
-            ]
-            for request in requests
+            [*map(make_disjoint_window, rolling(text, self.prefix_token_id, longest))]
+            for text in texts
         ]
         flat = [(None, *window) for own in windows for window in own]
         scores = iter(self._loglikelihood_tokens(flat))
@@ -243,14 +235,11 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
             return self._responded(contexts, drawing, seeds)
         room = self.max_length - drawing.max_new_tokens
         if room < 1:
-            raise ModelError(
-                f"{drawing.max_new_tokens} new tokens leave no room in the {self.max_length} that"
-                f" {model.name} reads"
-            )
+            most = f"the {self.max_length} that {model.name} reads"
+            raise ModelError(f"{drawing.max_new_tokens} new tokens leave no room in {most}")
         prompts = [(self.tok_encode(text) or [self.prefix_token_id])[-room:] for text in contexts]
-        return self.batch_size.run(
-            lambda rows: generate(model, prompts, drawing, seeds, batch_size=rows)
-        )
+        answer = partial(generate, model, prompts, drawing, seeds)
+        return self.batch_size.run(lambda rows: answer(batch_size=rows))
 
     def _responded(self, contexts: list[str], drawing: Drawing, seeds: list[int]) -> list[str]:
         """Answers of a black box, cut at the stop strings."""
@@ -264,10 +253,8 @@ class GreavesLM(TemplateLM):  # type: ignore[misc]
     def _white_box(self) -> TransformersLALM:
         if self.network is not None:
             return self.network
-        raise ModelError(
-            f"{self.model.name} is a black box: it gives no log-likelihoods",
-            do="leave out tasks that need them; those that generate text will do",
-        )
+        do = "leave out tasks that need them; those that generate text will do"
+        raise ModelError(f"{self.model.name} is a black box: it gives no log-likelihoods", do=do)
 
 
 def _drawing(request: Instance) -> Drawing:
@@ -275,11 +262,10 @@ def _drawing(request: Instance) -> Drawing:
     given = normalize_gen_kwargs(request.args[1], MAX_NEW_TOKENS)
     foreign = sorted(given.keys() - _UNDERSTOOD - _NEEDLESS)
     if foreign or given.get("num_beams", 1) != 1:
-        raise ModelError(
-            f"text task {request.task_name!r} generates with"
-            f" {', '.join(foreign) or 'several beams'}, which is not offered",
-            do="change its generation_kwargs in a YAML file of your own (include_path)",
-        )
+        needs = ", ".join(foreign) or "several beams"
+        what = f"text task {request.task_name!r} generates with {needs}, which is not offered"
+        do = "change its generation_kwargs in a YAML file of your own (include_path)"
+        raise ModelError(what, do=do)
     sampled = given["do_sample"] and given.get("temperature", 1.0) > 0
     return Drawing(
         max_new_tokens=given["max_gen_toks"],

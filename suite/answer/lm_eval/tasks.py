@@ -100,13 +100,10 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
             samples=options.get("samples"),
             world_size=options.get("world_size", 1),
         )
-        self._instances = [
-            instance
-            for number, doc in documents
-            for instance in self.construct_requests(
-                doc, self.doc_to_text(doc), metadata=(self.config.task, number, 1)
-            )
-        ]
+        self._instances = []
+        for number, doc in documents:
+            place = (self.config.task, number, 1)
+            self._instances += self.construct_requests(doc, self.doc_to_text(doc), metadata=place)
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Instance]:
         """One request per sample of the question."""
@@ -119,16 +116,12 @@ class GreavesTask(HarnessTask):  # type: ignore[misc]
             seed=options.pop("seed"),  # lm-eval's own models know none
         )
         clip: tuple[Any, ...] = ({"audio": [doc["clip"]]},) if doc["clip"] else ()
+        kind, place = "generate_until", kwargs["metadata"]
         return [
             SampleRequest(
-                "generate_until",
-                doc,
-                (ctx, dict(options), *clip),
-                sample.number,
-                metadata=kwargs["metadata"],
-                sample=sample,
+                kind, doc, (ctx, dict(options), *clip), one.number, metadata=place, sample=one
             )
-            for sample in samples_of([self.questions[doc["id"]]], sampling)
+            for one in samples_of([self.questions[doc["id"]]], sampling)
         ]
 
     def process_results(self, doc: dict[str, Any], results: list[str]) -> dict[str, float]:

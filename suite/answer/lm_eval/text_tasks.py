@@ -46,8 +46,7 @@ CHUNK = 8
 FEWSHOT_SEED = 1234
 """Of the choice of few-shot examples; lm-eval's own default."""
 
-_NONE = "none"
-"""Name of the filter that changes nothing."""
+_NONE = "none"  # the filter that changes nothing
 
 _WHERE = ("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset")
 """Where documents come from; the documents themselves are part of every key."""
@@ -104,10 +103,8 @@ def load_text_task(spec: TextTaskSpec, base: Path) -> TextTask:
         built = TaskFactory().build(entries[spec.task], overrides=None, registry=entries)
     except Exception as error:  # whatever the task's own code and its data set run into
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise DataError(
-            f"text task {spec.shown!r} cannot be loaded ({reason})",
-            do="fetch its data set once with HF_DATASETS_OFFLINE=0 HF_HUB_OFFLINE=0",
-        ) from None
+        do = "fetch its data set once with HF_DATASETS_OFFLINE=0 HF_HUB_OFFLINE=0"
+        raise DataError(f"text task {spec.shown!r} cannot be loaded ({reason})", do=do) from None
     leaves = {leaf.task_name: leaf for leaf in _leaves(built)}
     for name, leaf in leaves.items():
         _check(spec, name, leaf)
@@ -130,11 +127,10 @@ class _Entries(dict[str, Entry]):
         return super().__contains__(name) or (isinstance(name, str) and self.index.known(name))
 
     def __missing__(self, name: str) -> Entry:
-        path = self.index.files.get(name)
-        if path is None:
-            entry = Entry(name, Kind.TAG, None, tags=self.index.tags[name])
-        else:
+        if path := self.index.files.get(name):
             entry = TaskIndex.entry_from_path(path)
+        else:
+            entry = Entry(name, Kind.TAG, None, tags=self.index.tags[name])
         self[name] = entry
         return entry
 
@@ -162,10 +158,8 @@ def _metric(spec: TextTaskSpec, leaves: Sequence[Any]) -> str:
     common = [name for name in offered[0] if all(name in names for names in offered)]
     wanted = [name for name in common if spec.metric in (None, name, name.partition(",")[0])]
     if not wanted:
-        raise DataError(
-            f"text task {spec.shown!r} has no metric {spec.metric or 'that can be shown'}",
-            do=f"its means over documents: {', '.join(common) or 'none'}",
-        )
+        what = f"text task {spec.shown!r} has no metric {spec.metric or 'that can be shown'}"
+        raise DataError(what, do=f"its means over documents: {', '.join(common) or 'none'}")
     return wanted[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -92,13 +92,10 @@ class Classifier(Judge):
 
     @property
     def settings(self) -> dict[str, Any]:
-        known = {
-            "preset": self.options.preset,
-            "checkpoint": self._checkpoint,
-            "dtype": self._dtype,
-        }
+        chosen = self.options
+        known = {"preset": chosen.preset, "checkpoint": self._checkpoint, "dtype": self._dtype}
         if self._preset is None:
-            return {**known, "labels": self.options.labels, "pair": self.options.pair}
+            return {**known, "labels": chosen.labels, "pair": chosen.pair}
         return {
             **known,
             "prompt": hashlib.sha256(self._preset.prompt.encode()).hexdigest()[:8],
@@ -117,24 +114,16 @@ class Classifier(Judge):
                 found[place] = "degenerate", flaw.reason
             else:
                 texts[place] = question.text, flaw.plain if flaw else response.text
-        for place, (finding, words) in self._read(texts):
-            found[place] = _outcome(items[place][0], finding, words, flaws[place])
-        return [
-            Verdict.of(response, judge=self.identity, outcome=outcome, reason=reason)
-            for (_, response), (_, (outcome, reason)) in zip(
-                items, sorted(found.items()), strict=True
-            )
-        ]
-
-    def _read(
-        self, texts: Mapping[int, tuple[str, str]]
-    ) -> Iterator[tuple[int, tuple[Finding | None, str]]]:
-        """Findings by place; those of like length are read together: less padding."""
-        order = sorted(texts, key=lambda place: sum(map(len, texts[place])))
+        order = sorted(texts, key=lambda place: sum(map(len, texts[place])))  # less padding
         for start in range(0, len(order), self.options.batch_size):
             places = order[start : start + self.options.batch_size]
-            results = self._read_batch([texts[place] for place in places])
-            yield from zip(places, results, strict=True)
+            read = self._read_batch([texts[place] for place in places])
+            for place, (finding, words) in zip(places, read, strict=True):
+                found[place] = _outcome(items[place][0], finding, words, flaws[place])
+        return [
+            Verdict.of(response, judge=self.identity, outcome=found[at][0], reason=found[at][1])
+            for at, (_, response) in enumerate(items)
+        ]
 
     def _read_batch(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Finding | None, str]]:
         """Findings of one batch, in halves where the memory is not enough for the whole."""
@@ -184,16 +173,12 @@ class Classifier(Judge):
         chosen = self.options
         if chosen.preset == SEQUENCE:
             if not chosen.labels or not (chosen.path or chosen.hub):
-                raise ModelError(
-                    "a sequence classifier needs a checkpoint and the option `labels`",
-                    do="such as labels: {REJECTION: refused, NORMAL: complied}",
-                )
+                what = "a sequence classifier needs a checkpoint and the option `labels`"
+                raise ModelError(what, do="such as labels: {REJECTION: refused, NORMAL: complied}")
             return None
         if chosen.preset not in PRESETS:
-            raise ModelError(
-                f"judge 'classifier' has no preset {chosen.preset!r}",
-                do=f"known: {', '.join([*PRESETS, SEQUENCE])}",
-            )
+            what = f"judge 'classifier' has no preset {chosen.preset!r}"
+            raise ModelError(what, do=f"known: {', '.join([*PRESETS, SEQUENCE])}")
         if chosen.labels:
             raise ModelError(f"preset {chosen.preset!r} takes no labels", do="leave them out")
         cuts = {"characters": chosen.characters, "tokens": chosen.tokens}

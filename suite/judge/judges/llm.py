@@ -122,13 +122,10 @@ class LLM(Judge):
     def judge(self, items: Sequence[tuple[Question, Response]]) -> list[Verdict]:
         cases = [self._case(*item) for item in items]
         replies = iter(self._ask([request for case in cases for request in case.requests]))
+        fields = [_fields(case, [next(replies) for _ in case.requests]) for case in cases]
         return [
-            Verdict.of(
-                response,
-                judge=self.identity,
-                **_fields(case, [next(replies) for _ in case.requests]),
-            )
-            for (_, response), case in zip(items, cases, strict=True)
+            Verdict.of(response, judge=self.identity, **own)
+            for (_, response), own in zip(items, fields, strict=True)
         ]
 
     def _case(self, question: Question, response: Response) -> Case:
