@@ -70,8 +70,6 @@ class RunFacts:
 
 
 class _RunFile(BaseModel):
-    """What run.json must hold; it may hold more."""
-
     name: str
     label: str
     recipe_hash: str

@@ -79,7 +79,6 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 def _questions(
     folder: RunFolder, judge: Judge, tasks: Sequence[str]
 ) -> dict[CellFolder, list[Question]]:
-    """Cell -> what it asked that the judge can judge."""
     asked = {cell: [item.question for item in cell.questions()] for cell in folder.cells()}
     kinds = {question.task: question.kind for all_ in asked.values() for question in all_}
     for name in tasks:

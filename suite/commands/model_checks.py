@@ -91,7 +91,6 @@ def chat_template(model: TransformersLALM, clips: Sequence[str]) -> Finding:
 
 
 def _only_taken_out(shorter: str, longer: str, part: str) -> bool:
-    """Whether `shorter` is `longer` with one piece taken out that holds `part`."""
     cut = len(longer) - len(shorter)
     return any(
         longer[:at] + longer[at + cut :] == shorter and part in longer[at : at + cut]

@@ -108,7 +108,6 @@ def run_command(
 
 
 def _run_folder(run_dir: str | None, plan: Plan, cluster: str | None) -> Path | str:
-    """The folder of a run: a path, or a URL on a cluster."""
     from greaves.align.training.processes import world_size
     from greaves.run.cluster.remote import is_url
 

@@ -68,7 +68,6 @@ def check_recipe(path: Path, node: Any, recipe: Recipe) -> Plan:
 
 
 def _target(model: ModelSpec) -> Any:
-    """What is registered, where the name has an address too."""
     loader = MODELS.get(model.model)
     return getattr(loader, "func", loader)
 
@@ -79,8 +78,6 @@ def _may_be_white_box(model: ModelSpec) -> bool:
 
 
 class _Checker:
-    """Looks up every name of a recipe and says where a wrong one stands."""
-
     def __init__(self, path: Path, node: Any, recipe: Recipe) -> None:
         self.path, self.node, self.recipe = path, node, recipe
 
@@ -204,7 +201,6 @@ class _Checker:
             self._fail(str(error), where)
 
     def _judge(self, benchmark: str, tasks: Sequence[type[Task]], where: Place) -> None:
-        """Make the judge, which asks and loads nothing yet, and see what it can judge."""
         with self._told_at(where):
             judge = make_judge(self.recipe.benchmarks[benchmark].judge)
         for task in tasks:

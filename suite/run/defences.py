@@ -150,7 +150,6 @@ class Defences:
         }
 
     def _request(self, cell: Cell) -> dict[str, Any]:
-        """All that could give another defence."""
         model, data = self.materials.model(cell), self.materials.data(cell)
         return {
             **self._stressed(cell),
@@ -241,8 +240,6 @@ def _work(
 
 
 class _Relay(Steps):
-    """Progress that goes to the process that shows it."""
-
     def __init__(self, messages: SimpleQueue[Any]) -> None:
         super().__init__(plain=True)
         self.messages = messages

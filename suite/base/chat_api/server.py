@@ -182,7 +182,6 @@ class ChatServer:
 
 
 def _status(error: Any, key: str | None) -> ChatReply | ChatFailure:
-    """What a status other than 200 means."""
     status: int = error.status_code
     code, words = error_in(error.body)
     if status == 400 and code in FILTERED:

@@ -113,7 +113,6 @@ async def _body(request: Request, most: int) -> bytes:
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled if whoever asked hangs up before."""
     task = asyncio.ensure_future(work)
     while not (await asyncio.wait({task}, timeout=LOOK))[0]:
         if await request.is_disconnected():

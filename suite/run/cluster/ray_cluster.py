@@ -74,7 +74,6 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _nearest() -> str:
-    """Address of the cluster that this machine belongs to; empty if there is none."""
     import ray
 
     try:
