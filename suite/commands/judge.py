@@ -26,10 +26,7 @@ from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_j
 
 def judge(
     run: Annotated[Path, Argument(help="A run folder, as `greaves run` left it.")],
-    judge: Annotated[
-        str,
-        Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
-    ],
+    judge: Annotated[str, Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL.")],
     task: Annotated[
         list[str] | None, Option(help="Only this task; repeatable. Default: all.")
     ] = None,

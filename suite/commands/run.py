@@ -47,8 +47,7 @@ def _methods(incomplete: str) -> list[str]:
 
 def run_command(
     recipe: Annotated[
-        str,
-        Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes),
+        str, Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes)
     ],
     run_dir: Annotated[
         str | None,
