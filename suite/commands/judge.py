@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,9 +81,8 @@ def _questions(
     kinds = {question.task: question.kind for all_ in asked.values() for question in all_}
     for name in tasks:
         if name not in kinds:
-            raise GreavesError(
-                f"--task {name}: the run has no such task", do=f"it has: {', '.join(kinds)}"
-            )
+            what = f"--task {name}: the run has no such task"
+            raise GreavesError(what, do=f"it has: {', '.join(kinds)}")
     judged = judge.kinds
     chosen = {name for name in tasks or kinds if kinds[name] in judged}
     if not chosen:
@@ -122,7 +122,7 @@ def _judge(
         "unscored": unscored,
         "outcomes": dict(sorted(outcomes.items())),
         "unscored_because": reasons.most_common(1)[0][0] if reasons else "",
-        "usage": spent.as_dict() if spent else None,
+        "usage": asdict(spent) if spent else None,
     }
 
 
