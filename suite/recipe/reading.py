@@ -217,12 +217,9 @@ class _Checker:
                 continue
             needs = self._known(find_method, spec.method, ("methods", index)).requires
             if black_box and (needs.weights or needs.gradients):
-                self._fail(
-                    f"method {spec.shown!r} needs the weights of {model.shown!r},"
-                    " which is a black box",
-                    where,
-                    "take the method or the model out of the recipe",
-                )
+                weights = f"the weights of {model.shown!r}, which is a black box"
+                do = "take the method or the model out of the recipe"
+                self._fail(f"method {spec.shown!r} needs {weights}", where, do)
             if offered is not None:
                 with self._told_at(where):
                     check_points(model.shown, offered, f"method {spec.shown!r}", needs.acts_on)
@@ -235,12 +232,9 @@ class _Checker:
             return
         for model in self.recipe.models:
             if not _may_be_white_box(model):
-                self._fail(
-                    f"text task {spec.shown!r} needs log-likelihoods, and {model.shown!r} is a"
-                    " black box",
-                    where,
-                    "take the task or the model out of the recipe",
-                )
+                why = f"needs log-likelihoods, and {model.shown!r} is a black box"
+                do = "take the task or the model out of the recipe"
+                self._fail(f"text task {spec.shown!r} {why}", where, do)
 
     def _unique(
         self, values: Sequence[Any], field: str, do: str = "give one a `name` of its own"
