@@ -98,16 +98,12 @@ def _data(
     if kind is None:
         return None
     if given is None and model.name != POCKET:
-        raise RecipeError(
-            f"method {method!r} needs alignment data of kind {kind!r}",
-            do="give a folder as `data` (docs/alignment-data.md)",
-        )
+        what = f"method {method!r} needs alignment data of kind {kind!r}"
+        raise RecipeError(what, do="give a folder as `data` (docs/alignment-data.md)")
     data = given if isinstance(given, AlignmentData) else load_data(given or kind)
     if data.kind != kind:
-        raise RecipeError(
-            f"method {method!r} needs alignment data of kind {kind!r}, not {data.kind!r}",
-            do=f"load it: greaves.load_data({kind!r})",
-        )
+        what = f"method {method!r} needs alignment data of kind {kind!r}, not {data.kind!r}"
+        raise RecipeError(what, do=f"load it: greaves.load_data({kind!r})")
     return data
 
 

@@ -126,10 +126,11 @@ def evaluate(
     folders = data if isinstance(data, Mapping) else {}
     base = POCKET if data is None or isinstance(data, Mapping) else str(data)
     pocket = POCKET in (base, model.name)
+    registered = spec.model.partition(":")[0] in MODELS.names()
     fields: dict[str, Any] = {
         "name": "notebook",
         "label": POCKET if pocket else "",
-        "models": [spec.model_dump() if _registered(spec) else {"model": POCKET}],
+        "models": [spec.model_dump() if registered else {"model": POCKET}],
         "methods": [side.method.model_dump() for side in sides if isinstance(side.defended, str)]
         or ["vanilla"],
         "alignment_data": {
@@ -195,10 +196,6 @@ def _with_given(plan: Plan, sides: Sequence[_Side], spec: ModelSpec) -> Plan:
     specs = tuple(next(c.method for c in cells if c.method.shown == name) for name in methods)
     recipe = plan.recipe.model_copy(update={"models": (spec,), "methods": specs})
     return replace(plan, recipe=recipe, cells=tuple(cells))
-
-
-def _registered(spec: ModelSpec) -> bool:
-    return spec.model.partition(":")[0] in MODELS.names()
 
 
 def _judge(

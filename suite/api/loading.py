@@ -69,11 +69,8 @@ def load_data(where: str | Path, kind: DataKind | None = None, *, limit: int = 0
     embedded = str(where) in kinds and not Path(where).is_dir()
     found = kind or Path(where).name
     if found not in kinds:
-        raise DataError(
-            "the kind of this alignment data is not known",
-            where=str(where),
-            do=f"give `kind`: {', '.join(kinds)}",
-        )
+        what = "the kind of this alignment data is not known"
+        raise DataError(what, where=str(where), do=f"give `kind`: {', '.join(kinds)}")
     folder = data_folder(POCKET if embedded else str(where), found, Path.cwd())
     data = load_alignment_data(folder, found)
     return replace(data, items=data.items[:limit]) if limit else data

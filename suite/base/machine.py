@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -115,6 +116,14 @@ def git_state(file: Path | None = None) -> GitState | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return GitState(commit=commit, dirty=bool(changes))
+
+
+def free_port(host: str) -> int:
+    """A TCP port that nobody listens on at `host` ("": at every address of this machine)."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def source_hash() -> str:

@@ -143,12 +143,10 @@ class Registry(Generic[T]):
         return found
 
     def _import_unread(self) -> None:
-        """Import the built-in modules whose registrations show only when they run."""
         while self._unread:
             importlib.import_module(self._unread.pop())
 
     def _load_points(self, name: str | None = None) -> None:
-        """Load the entry points called `name`, or all of them."""
         if self._points is None:
             self._points = list(importlib.metadata.entry_points(group=self.group))
         for point in [one for one in self._points if name in (None, one.name)]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,8 +70,6 @@ class RunFacts:
 
 
 class _RunFile(BaseModel):
-    """What run.json must hold; it may hold more."""
-
     name: str
     label: str
     recipe_hash: str
@@ -146,7 +144,7 @@ class CellFolder:
             before = Usage(**known.get(name, {}))
         except TypeError as error:
             raise StoreError(f"not a count of usage ({error})", where=str(path)) from None
-        write_json(path, {**known, name: (before + usage).as_dict()})
+        write_json(path, {**known, name: asdict(before + usage)})
 
     def _keys(self) -> set[str]:
         return {key for item in self.questions() for key in item.keys}
@@ -181,9 +179,8 @@ class RunFolder:
             StoreError: there is none, it is broken, or of a layout this version does not know.
         """
         if not (path / "run.json").is_file():
-            raise StoreError(
-                "there is no run in this folder", where=str(path), do="start one: greaves run"
-            )
+            what = "there is no run in this folder"
+            raise StoreError(what, where=str(path), do="start one: greaves run")
         run = _read_json(path / "run.json")
         version = run.get("format")
         if version != FORMAT:

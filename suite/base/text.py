@@ -30,11 +30,6 @@ def whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def csv_cell(value: object) -> object:
-    """A value for a CSV file; text becomes printable, and no spreadsheet reads it as a formula."""
-    return quoted(printable(value)) if isinstance(value, str) else value
-
-
 def quoted(text: str) -> str:
     """Text for a cell of a spreadsheet: an apostrophe before what would be read as a formula.
 
@@ -49,14 +44,15 @@ def unquoted(cell: str) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """Rows as CSV with a header line: text as `csv_cell`, lists as JSON, None as nothing."""
+    """Rows as CSV with a header line: text `quoted`, lists as JSON, None as nothing."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        plain = {
-            name: json.dumps(value) if isinstance(value, list | dict) else csv_cell(value)
-            for name, value in row.items()
-        }
-        writer.writerow(plain)
+
+    def cell(value: object) -> object:
+        if isinstance(value, list | dict):
+            return json.dumps(value)
+        return quoted(printable(value)) if isinstance(value, str) else value
+
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()

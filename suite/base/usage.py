@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,3 @@ class Usage:
         known = [self.cost, other.cost] != [None, None]
         cost = (self.cost or 0.0) + sign * (other.cost or 0.0) if known else None
         return Usage(*[*(one + sign * two for one, two in pairs), cost])
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON file."""
-        return asdict(self)

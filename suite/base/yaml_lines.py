@@ -110,7 +110,6 @@ def explained(
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Fields of the form that stands at `location` inside `model`."""
     for part in location:
         field = model.model_fields.get(str(part))
         forms = [field.annotation, *get_args(field.annotation)] if field else []

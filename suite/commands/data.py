@@ -94,8 +94,7 @@ def build_command(
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, Argument(help="Folder of a built set.")],
-    as_json: AsJson = False,
+    folder: Annotated[Path, Argument(help="Folder of a built set.")], as_json: AsJson = False
 ) -> None:
     """Check a set as it lies: lines, clips, hashes, pairs. Exits with 2 where one is wrong."""
     from greaves.data.alignment.verify import verify

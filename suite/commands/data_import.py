@@ -28,8 +28,7 @@ def import_command(
         str, Option(help="authors, hub, sarsteer, safebench, greaves, or auto.")
     ] = "auto",
     texts: Annotated[
-        Path | None,
-        Option(help="Questions in words: SafeBench.csv, or a list of clips."),
+        Path | None, Option(help="Questions in words: SafeBench.csv, or a list of clips.")
     ] = None,
     clips: Annotated[str, Option(help="Sub-folder of SOURCE with the clips.")] = "",
     topic: Annotated[

@@ -16,8 +16,7 @@ from greaves.run.cluster.remote import is_url
 def fetch(
     url: Annotated[str, Argument(help="URL of a run: s3://, gs://, ...")],
     to: Annotated[
-        Path | None,
-        Option(help="Folder to copy it to. Default: runs/<last part of the URL>."),
+        Path | None, Option(help="Folder to copy it to. Default: runs/<last part of the URL>.")
     ] = None,
 ) -> None:
     """Copy a run from a URL to a folder, or bring an earlier copy up to date."""

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,10 +27,7 @@ from greaves.judge.judging import JudgeSpec, judge_responses, make_judge, note_j
 
 def judge(
     run: Annotated[Path, Argument(help="A run folder, as `greaves run` left it.")],
-    judge: Annotated[
-        str,
-        Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL."),
-    ],
+    judge: Annotated[str, Option(help="Name of a judge, or NAME:ADDRESS, such as llm:MODEL@URL.")],
     task: Annotated[
         list[str] | None, Option(help="Only this task; repeatable. Default: all.")
     ] = None,
@@ -79,14 +77,12 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
 def _questions(
     folder: RunFolder, judge: Judge, tasks: Sequence[str]
 ) -> dict[CellFolder, list[Question]]:
-    """Cell -> what it asked that the judge can judge."""
     asked = {cell: [item.question for item in cell.questions()] for cell in folder.cells()}
     kinds = {question.task: question.kind for all_ in asked.values() for question in all_}
     for name in tasks:
         if name not in kinds:
-            raise GreavesError(
-                f"--task {name}: the run has no such task", do=f"it has: {', '.join(kinds)}"
-            )
+            what = f"--task {name}: the run has no such task"
+            raise GreavesError(what, do=f"it has: {', '.join(kinds)}")
     judged = judge.kinds
     chosen = {name for name in tasks or kinds if kinds[name] in judged}
     if not chosen:
@@ -126,7 +122,7 @@ def _judge(
         "unscored": unscored,
         "outcomes": dict(sorted(outcomes.items())),
         "unscored_because": reasons.most_common(1)[0][0] if reasons else "",
-        "usage": spent.as_dict() if spent else None,
+        "usage": asdict(spent) if spent else None,
     }
 
 

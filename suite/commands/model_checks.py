@@ -15,7 +15,6 @@ from pathlib import Path
 import soundfile
 import torch
 from peft import LoraConfig, PeftModel
-from torch import Tensor
 
 from greaves.base.conversation import Conversation, Sampling
 from greaves.commands.measuring import (
@@ -91,7 +90,6 @@ def chat_template(model: TransformersLALM, clips: Sequence[str]) -> Finding:
 
 
 def _only_taken_out(shorter: str, longer: str, part: str) -> bool:
-    """Whether `shorter` is `longer` with one piece taken out that holds `part`."""
     cut = len(longer) - len(shorter)
     return any(
         longer[:at] + longer[at + cut :] == shorter and part in longer[at : at + cut]
@@ -229,7 +227,8 @@ def lora_on_the_language_model(model: TransformersLALM, clips: Sequence[str]) ->
         states = last_states(decoder, model.embed(model.tokens(turns)), 1)
         distance = apart(states[:, 0].float(), before[:, 0])
         states.float().square().mean().backward()  # type: ignore[no-untyped-call]
-        still = [n for n, p in trained.items() if "lora_B" in n and not _moves(p.grad)]
+        moving = {n for n, p in trained.items() if p.grad is not None and p.grad.abs().max() > 0}
+        still = [name for name in trained if "lora_B" in name and name not in moving]
         with torch.no_grad():
             for parameter in trained.values():
                 if parameter.grad is not None:
@@ -249,10 +248,6 @@ def lora_on_the_language_model(model: TransformersLALM, clips: Sequence[str]) ->
     if not torch.equal(model.representations(turns), before):
         return Finding(measured, "taking the adapter off does not bring the model back")
     return within(model, measured, distance)
-
-
-def _moves(gradient: Tensor | None) -> bool:
-    return gradient is not None and bool(gradient.abs().max() > 0)
 
 
 def cache_equals_none(model: TransformersLALM, clips: Sequence[str]) -> Finding:

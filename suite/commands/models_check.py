@@ -84,7 +84,6 @@ def built_in_clips() -> list[str]:
 
 
 def _before_loading(target: Any, options: dict[str, Any]) -> Memory | None:
-    """What the checkpoint needs, read from its configuration; None where it cannot be found."""
     family = family_of(target)
     if family is None or "path" not in inspect.signature(target).parameters:
         return None

@@ -47,8 +47,7 @@ def _methods(incomplete: str) -> list[str]:
 
 def run_command(
     recipe: Annotated[
-        str,
-        Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes),
+        str, Argument(help="A recipe file, or the name of a packaged one.", autocompletion=_recipes)
     ],
     run_dir: Annotated[
         str | None,
@@ -108,7 +107,6 @@ def run_command(
 
 
 def _run_folder(run_dir: str | None, plan: Plan, cluster: str | None) -> Path | str:
-    """The folder of a run: a path, or a URL on a cluster."""
     from greaves.align.training.processes import world_size
     from greaves.run.cluster.remote import is_url
 

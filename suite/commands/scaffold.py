@@ -41,9 +41,8 @@ def write_method(name: str, parent: Path) -> Path:
     _check_name(name)
     folder = parent / name
     if folder.exists():
-        raise GreavesError(
-            "there is something here already", where=str(folder), do="give another name or --dir"
-        )
+        what = "there is something here already"
+        raise GreavesError(what, where=str(folder), do="give another name or --dir")
     for path, text in _files(name).items():
         try:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

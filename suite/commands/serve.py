@@ -39,11 +39,10 @@ def serve(
     try:
         import uvicorn
 
-        from greaves.commands.serving.app import Limits, make_app
+        from greaves.commands.serving.app import make_app
     except ImportError:
-        raise ModelError(
-            "starlette and uvicorn are not installed", do="pip install 'greaves[serve]'"
-        ) from None
+        what = "starlette and uvicorn are not installed"
+        raise ModelError(what, do="pip install 'greaves[serve]'") from None
     # Here, since every command of greaves imports this module.
     from greaves.align.defence import Defence
     from greaves.base.chat_api.address import is_this_machine
@@ -51,12 +50,12 @@ def serve(
     loaded = _load(model, option or [])
     put_on = Defence.load(defence) if defence else Defence()
     served = name or loaded.name
-    limits = Limits(int(max_body_mb * 1e6), max_tokens, batch_size)
+    limits = {"body": int(max_body_mb * 1e6), "max_tokens": max_tokens, "rows": batch_size}
     local = is_this_machine(host)
     hosts = ["localhost", "127.0.0.1", "::1", "[::1]", host] if local else ["*"]
     fingerprint = f"{loaded.fingerprint[:12]}-{put_on.hash[:12]}"
     with _listening(host, port) as listening, put_on.attached(loaded) as defended:
-        app = make_app(defended, served, fingerprint, limits, hosts)
+        app = make_app(defended, served, fingerprint, hosts, **limits)
         quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
         config = uvicorn.Config(app, timeout_graceful_shutdown=5, **quiet)
         shown = f"[{host}]" if ":" in host else host

@@ -68,7 +68,6 @@ def check_recipe(path: Path, node: Any, recipe: Recipe) -> Plan:
 
 
 def _target(model: ModelSpec) -> Any:
-    """What is registered, where the name has an address too."""
     loader = MODELS.get(model.model)
     return getattr(loader, "func", loader)
 
@@ -79,8 +78,6 @@ def _may_be_white_box(model: ModelSpec) -> bool:
 
 
 class _Checker:
-    """Looks up every name of a recipe and says where a wrong one stands."""
-
     def __init__(self, path: Path, node: Any, recipe: Recipe) -> None:
         self.path, self.node, self.recipe = path, node, recipe
 
@@ -204,7 +201,6 @@ class _Checker:
             self._fail(str(error), where)
 
     def _judge(self, benchmark: str, tasks: Sequence[type[Task]], where: Place) -> None:
-        """Make the judge, which asks and loads nothing yet, and see what it can judge."""
         with self._told_at(where):
             judge = make_judge(self.recipe.benchmarks[benchmark].judge)
         for task in tasks:
@@ -221,12 +217,9 @@ class _Checker:
                 continue
             needs = self._known(find_method, spec.method, ("methods", index)).requires
             if black_box and (needs.weights or needs.gradients):
-                self._fail(
-                    f"method {spec.shown!r} needs the weights of {model.shown!r},"
-                    " which is a black box",
-                    where,
-                    "take the method or the model out of the recipe",
-                )
+                weights = f"the weights of {model.shown!r}, which is a black box"
+                do = "take the method or the model out of the recipe"
+                self._fail(f"method {spec.shown!r} needs {weights}", where, do)
             if offered is not None:
                 with self._told_at(where):
                     check_points(model.shown, offered, f"method {spec.shown!r}", needs.acts_on)
@@ -239,12 +232,9 @@ class _Checker:
             return
         for model in self.recipe.models:
             if not _may_be_white_box(model):
-                self._fail(
-                    f"text task {spec.shown!r} needs log-likelihoods, and {model.shown!r} is a"
-                    " black box",
-                    where,
-                    "take the task or the model out of the recipe",
-                )
+                why = f"needs log-likelihoods, and {model.shown!r} is a black box"
+                do = "take the task or the model out of the recipe"
+                self._fail(f"text task {spec.shown!r} {why}", where, do)
 
     def _unique(
         self, values: Sequence[Any], field: str, do: str = "give one a `name` of its own"

@@ -142,7 +142,6 @@ class Recipe(_Strict):
     @field_validator("models", "methods", "text_tasks", mode="before")
     @classmethod
     def _from_names(cls, value: Any, info: ValidationInfo) -> Any:
-        """A name alone stands for an item that has nothing else."""
         key = {"models": "model", "methods": "method", "text_tasks": "task"}[str(info.field_name)]
         if not isinstance(value, list):
             return value

@@ -262,7 +262,6 @@ class CellRun:
             )
 
     def _judge(self, cell: Cell, check: Check, *, by_rule: bool) -> None:
-        """Judge what is open in the cell, by the judges that are, or are not, rules."""
         place = self.place(cell)
         tasks = [task for task in self.plan.tasks if self._judge_of(task).by_rule == by_rule]
         if not tasks:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -23,7 +22,7 @@ from greaves.align.method import AlignmentMethod, RunContext
 from greaves.align.training.processes import end_with_launcher, local_processes, rank, wait
 from greaves.align.training.spec import TrainingSpec
 from greaves.base.errors import DataError, GreavesError, TrainingError
-from greaves.base.machine import versions
+from greaves.base.machine import free_port, versions
 from greaves.base.progress import Steps
 from greaves.base.records import content_hash
 from greaves.base.run_folder import RunFolder
@@ -150,7 +149,6 @@ class Defences:
         }
 
     def _request(self, cell: Cell) -> dict[str, Any]:
-        """All that could give another defence."""
         model, data = self.materials.model(cell), self.materials.data(cell)
         return {
             **self._stressed(cell),
@@ -175,7 +173,14 @@ def align_in_processes(cell: Cell, plan: Plan, run_folder: Path, steps: Steps) -
     """
     count, number = local_processes(plan.recipe.training), plan.cells.index(cell)
     messages: SimpleQueue[Any] = multiprocessing.get_context("spawn").SimpleQueue()
-    given = (count, _free_port(), plan.source.resolve(), number, run_folder.resolve(), messages)
+    given = (
+        count,
+        free_port("127.0.0.1"),
+        plan.source.resolve(),
+        number,
+        run_folder.resolve(),
+        messages,
+    )
     processes = start_processes(  # type: ignore[no-untyped-call]
         _work, given, nprocs=count, join=False, start_method="spawn"
     )
@@ -208,13 +213,6 @@ def align_in_processes(cell: Cell, plan: Plan, run_folder: Path, steps: Steps) -
         raise failure
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _work(
     number: int,
     count: int,
@@ -241,8 +239,6 @@ def _work(
 
 
 class _Relay(Steps):
-    """Progress that goes to the process that shows it."""
-
     def __init__(self, messages: SimpleQueue[Any]) -> None:
         super().__init__(plain=True)
         self.messages = messages

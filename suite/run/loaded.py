@@ -67,8 +67,6 @@ class Materials:
             needs = other.aligner.requires
             inside = needs.weights or needs.gradients
             if other.model == cell.model and inside and not model.white_box:
-                raise ModelError(
-                    f"method {other.method.shown!r} needs the weights of {model.name!r},"
-                    " which is a black box",
-                    do="take the method out of the recipe",
-                )
+                weights = f"the weights of {model.name!r}, which is a black box"
+                what = f"method {other.method.shown!r} needs {weights}"
+                raise ModelError(what, do="take the method out of the recipe")

@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from made_faulty_server import Fault
 
-from greaves.commands.serving.app import Limits, make_app
+from greaves.commands.serving.app import make_app
 from greaves.models.contract import LALM
 
 
@@ -64,7 +64,7 @@ class Served:
 def serving(model: LALM, name: str, **limits: int) -> Iterator[Served]:
     """`model` behind the real application and the real HTTP server."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = make_app(model, name, "made-for-a-test", Limits(**limits), ("127.0.0.1",))
+    app = make_app(model, name, "made-for-a-test", ("127.0.0.1",), **limits)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -68,9 +68,8 @@ class ChatServer:
         try:
             import openai
         except ImportError:
-            raise ModelError(
-                "the openai client is not installed", do="pip install 'greaves[servers]'"
-            ) from None
+            what = "the openai client is not installed"
+            raise ModelError(what, do="pip install 'greaves[servers]'") from None
         self._openai: Any = openai
         self._usage = Usage(cost=0.0 if self.options.prices else None)
 
@@ -182,7 +181,6 @@ class ChatServer:
 
 
 def _status(error: Any, key: str | None) -> ChatReply | ChatFailure:
-    """What a status other than 200 means."""
     status: int = error.status_code
     code, words = error_in(error.body)
     if status == 400 and code in FILTERED:

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,23 +28,15 @@ LOOK = 0.5
 """Seconds between two looks at whether whoever asked is still there."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a request may ask for.
-
-    Attributes:
-        body: bytes. Default 25 MB, as OpenAI's own audio limit.
-        max_tokens: written in answer to one request, and the default where it names none.
-        rows: samples in a batch.
-    """
-
-    body: int = 25_000_000
-    max_tokens: int = 512
-    rows: int = 32
-
-
 def make_app(
-    model: LALM, served: str, fingerprint: str, limits: Limits, hosts: Sequence[str] = ("*",)
+    model: LALM,
+    served: str,
+    fingerprint: str,
+    hosts: Sequence[str] = ("*",),
+    *,
+    body: int = 25_000_000,
+    max_tokens: int = 512,
+    rows: int = 32,
 ) -> Starlette:
     """The server as an ASGI application.
 
@@ -53,16 +44,18 @@ def make_app(
         model: its defence attached for as long as the application runs.
         served: name that requests give.
         fingerprint: of model and defence together; part of every reply.
-        limits: what a request may ask for.
         hosts: names under which the server may be called; a web page that gives this machine a
             name of its own is turned away.
+        body: bytes of a request. Default 25 MB, as OpenAI's own audio limit.
+        max_tokens: written in answer to one request, and the default where it names none.
+        rows: samples in a batch.
     """
     started = int(time.time())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory(prefix="greaves-serve-") as folder:
-            app.state.batcher = Batcher(model, Path(folder), limits.rows)
+            app.state.batcher = Batcher(model, Path(folder), rows)
             worker = asyncio.create_task(app.state.batcher.work())
             try:
                 yield
@@ -76,11 +69,9 @@ def make_app(
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def chat_completions(request: Request) -> Response:
-        body = await _body(request, limits.body)
+        sent = await _body(request, body)
         # Reading a clip's header takes its time: others are heard meanwhile.
-        asked = await asyncio.to_thread(
-            read_request, body, served=served, max_tokens=limits.max_tokens
-        )
+        asked = await asyncio.to_thread(read_request, sent, served=served, max_tokens=max_tokens)
         answered = await _while_connected(request, request.app.state.batcher.answer(asked))
         return JSONResponse(completion(answered, served=served, fingerprint=fingerprint))
 
@@ -113,7 +104,6 @@ async def _body(request: Request, most: int) -> bytes:
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled if whoever asked hangs up before."""
     task = asyncio.ensure_future(work)
     while not (await asyncio.wait({task}, timeout=LOOK))[0]:
         if await request.is_disconnected():

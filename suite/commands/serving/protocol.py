@@ -86,7 +86,6 @@ class _InputAudio(_Strict):
 
 
 def _as_parts(content: Any) -> Any:
-    """A content that is a text alone, as one part."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
@@ -221,7 +220,6 @@ def _refused(error: ValidationError) -> ApiError:
 
 
 def _turns(messages: list[_Message]) -> tuple[str | None, str | None, bytes | None]:
-    """System prompt, text and clip of the one user turn."""
     roles = ["user" if message.role == "user" else "system" for message in messages]
     if roles not in (["user"], ["system", "user"]):
         raise ApiError(400, "one user turn is answered, with or without a system turn before it")

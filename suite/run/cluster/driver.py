@@ -104,8 +104,6 @@ def passed_on(names: Sequence[str]) -> dict[str, str]:
 
 @dataclass
 class _Task:
-    """A cell on its way: what comes next for it, and how often it was lost."""
-
     item: Planned
     what: Literal["cell", "judge", "align", "gang", "gang only"]
     lost: int = 0
@@ -230,7 +228,6 @@ class _Driver:
         )
 
     def _ended(self, task: _Task, handle: Any) -> _Task | None:
-        """What comes next for a task that has ended; None if nothing does."""
         outcome = handle.result() if isinstance(handle, Future) else ray_cluster.outcome(handle)
         if isinstance(outcome, Lost):
             return self._again(task, outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from greaves.base.machine import free_port
 from greaves.run.cluster.job import Job, Outcome
 
 
@@ -30,14 +31,9 @@ class Member:
 
     def address(self) -> tuple[str, int]:
         """Where the others can meet this one: its machine, and a free port there."""
-        import socket
-
         import ray
 
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port: int = probe.getsockname()[1]
-        return ray.util.get_node_ip_address(), port
+        return ray.util.get_node_ip_address(), free_port("")
 
     def align(
         self, job: Job, environment: Mapping[str, str], count: int, meet: tuple[str, int], rank: int

@@ -46,9 +46,8 @@ def connected(address: str) -> Iterator[None]:
     try:
         import ray
     except ImportError as error:
-        raise GreavesError(
-            f"--cluster needs Ray ({error})", do="pip install 'greaves[cluster]'"
-        ) from None
+        what = f"--cluster needs Ray ({error})"
+        raise GreavesError(what, do="pip install 'greaves[cluster]'") from None
     if address.startswith("ray://"):
         what = "Ray's client (ray://) cannot start processes that train together"
         do = "start the driver in the cluster: ray job submit -- greaves run ... --cluster"
@@ -74,7 +73,6 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _nearest() -> str:
-    """Address of the cluster that this machine belongs to; empty if there is none."""
     import ray
 
     try:

@@ -225,14 +225,12 @@ class Remote:
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
-        """Turns an OSError in the block into a StoreError that says `what`."""
         try:
             yield
         except OSError as error:
             raise StoreError(f"{what} ({_line(error)})", where=self.url) from None
 
     def _listed(self, inside: str) -> dict[str, str]:
-        """Files by name, each with a mark that changes with its content."""
         top = self.at(inside)
         try:
             found: dict[str, dict[str, Any]] = self.fs.find(top, detail=True)
@@ -262,7 +260,6 @@ def fetch(url: str, folder: Path) -> None:
 
 
 def _is_result(name: str) -> bool:
-    """All but features and unfinished training."""
     return not name.startswith("features/") and ".work/" not in name
 
 

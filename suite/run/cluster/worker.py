@@ -50,7 +50,6 @@ def carry_out(job: Job, together: bool = False) -> Outcome:
 
 
 def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
-    """Align a cell in one of several processes; the first of them holds the cell."""
     folder = RunFolder(Path(job.folder))
     steps = CellSteps(Steps(plain=True))
     place = folder.cell(*cell.names).path
@@ -63,7 +62,6 @@ def _align_together(job: Job, plan: Plan, cell: Cell) -> Outcome:
 
 
 def _plan(job: Job) -> tuple[Plan, Cell]:
-    """The plan as the driver has it."""
     here = sameness()
     if other := [name for name in {**here, **job.same} if here.get(name) != job.same.get(name)]:
         name = other[0]
