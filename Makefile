@@ -22,11 +22,11 @@ bench: $(VENV)/.ready
 	$(BIN)/greaves leaderboard $(RUN)
 
 test: $(VENV)/.ready-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # For the inner loop: every room's fast tests.
 test-quick: $(VENV)/.ready-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .
