@@ -118,6 +118,7 @@ def test_no_remote_code_and_no_shell() -> None:
 NETWORK = {
     "suite/base/chat_api/server.py": "asks a server that a recipe names",
     "suite/base/lock.py": "the name of this machine",
+    "suite/base/machine.py": "a free port on this machine",
     "suite/commands/serve.py": "greaves serve listens",
     "suite/data/alignment/source.py": "fetches BeaverTails from the hub",
     "suite/data/imports/numbered_questions.py": "fetches AIAH from the hub",
@@ -126,7 +127,6 @@ NETWORK = {
     "suite/models/conversion/shards.py": "cuts weights into shards with huggingface_hub, offline",
     "suite/models/loading.py": "fetches checkpoints from the hub",
     "suite/align/proximity/encoders.py": "fetches encoders from the hub",
-    "suite/run/defences.py": "a free port for workers on this machine",
     "suite/run/cell_state.py": "the name of this machine",
     "suite/run/cluster/driver.py": "a Ray cluster",
     "suite/run/cluster/entry.py": "a Ray cluster",

@@ -336,10 +336,15 @@ def test_only_the_last_position_of_the_named_layer_moves_by_alpha_v(
     assert torch.equal(caught[0][:, :-1], caught[1][:, :-1])
 
 
+def hooks_of(model: Any) -> list[list[int]]:
+    """Hooks of each layer; transformers leaves its own after `output_hidden_states`."""
+    return [list(layer._forward_hooks) for layer in model.network.get_decoder().layers]
+
+
 def test_detaching_restores_outputs_exactly_in_any_nesting_and_after_an_error(
     pocket: Any, turns: list[Conversation], steering: Steering
 ) -> None:
-    before = pocket.layer_outputs(turns)
+    before, hooked = pocket.layer_outputs(turns), hooks_of(pocket)
     half = Steering(steering.vectors, steering.alpha / 2)
     with steering.attached(pocket):
         whole = pocket.representations(turns)
@@ -350,8 +355,7 @@ def test_detaching_restores_outputs_exactly_in_any_nesting_and_after_an_error(
     with pytest.raises(RuntimeError), steering.attached(pocket):
         raise RuntimeError
     assert torch.equal(pocket.layer_outputs(turns), before)
-    layers = pocket.network.get_decoder().layers
-    assert not any(layer._forward_hooks for layer in layers)
+    assert hooks_of(pocket) == hooked
 
 
 @pytest.mark.parametrize(
@@ -364,10 +368,10 @@ def test_detaching_restores_outputs_exactly_in_any_nesting_and_after_an_error(
 def test_vectors_of_another_model_are_refused_and_leave_no_trace(
     vectors: dict[int, Tensor], words: str, pocket: Any
 ) -> None:
-    part = Steering({2: torch.zeros(192), **vectors}, 0.1)
+    part, hooked = Steering({2: torch.zeros(192), **vectors}, 0.1), hooks_of(pocket)
     with pytest.raises(ModelError, match=words), part.attached(pocket):
         pass
-    assert not any(layer._forward_hooks for layer in pocket.network.get_decoder().layers)
+    assert hooks_of(pocket) == hooked
 
 
 # -- the part on disk ------------------------------------------------------------------------------
