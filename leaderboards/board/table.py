@@ -95,7 +95,7 @@ def leaderboard(
     vanilla covers. Verdicts of different judges are never mixed. Several training seeds of a method
     are pooled question by question.
 
-    A cell under a stress (`rrs~benign-finetuning`) is no method of its own: what it answered
+    A cell under a stress (`rrs~benign-finetuning`) is not a method of its own: what it answered
     becomes further metrics of the method (`asr_after` and so on), and NSI after is against vanilla
     as it was before any stress.
 

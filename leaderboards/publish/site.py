@@ -84,7 +84,7 @@ def site_runs(folder: Path) -> dict[str, list[str]]:
     """Runs of a site -> their authors; none if there is nothing there yet.
 
     Raises:
-        GreavesError: the folder is no site of ours and not empty.
+        GreavesError: the folder is not a site of ours and not empty.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}

@@ -124,7 +124,7 @@ class Slice:
 
     @property
     def degenerate(self) -> int:
-        """Responses that are no answer at all."""
+        """Responses that are not an answer at all."""
         code = OUTCOMES.index("degenerate")
         return sum(int(np.count_nonzero(one.outcomes == code)) for one in self.answers.values())
 

@@ -13,7 +13,7 @@ from greaves.base.errors import ModelError
 T = TypeVar("T")
 
 _ALLOCATORS = (
-    "out of memory",  # CUDA, where it is no torch.OutOfMemoryError
+    "out of memory",  # CUDA, where it is not a torch.OutOfMemoryError
     "CUBLAS_STATUS_ALLOC_FAILED",
     "can't allocate memory",  # torch's allocator on the CPU
     "not enough memory",

@@ -123,7 +123,7 @@ class Defences:
         return self._places[str(cell)]
 
     def _training(self, cell: Cell) -> TrainingSpec:
-        """How the cell trains; epochs of a stress are not kept, since they are no defences."""
+        """How the cell trains; epochs of a stress are not kept, since they are not defences."""
         spec = self.materials.plan.recipe.training
         return spec if cell.base is None else spec.model_copy(update={"keep_epochs": ()})
 

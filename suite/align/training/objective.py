@@ -106,7 +106,7 @@ class Scored:
         """[positions] summed over each reply's positions: [pairs] preferred, [pairs] rejected.
 
         Raises:
-            TrainingError: the examples are no pairs.
+            TrainingError: the examples are not pairs.
         """
         if not self.paired:
             what = "the loss compares pairs of replies, and the examples are not pairs"
