@@ -25,7 +25,8 @@ methods: [vanilla]
 tasks: [aiah-audio-text]
 benchmarks: {aiah: {data: pocket, judge: pocket-rules, samples: 1, max_new_tokens: 8}}
 """
-ROOTS = tuple(str(Path(folder)) for folder in greaves.__path__)
+ROOT = Path(greaves.__path__[0]).parent
+FOLDERS = tuple(str(ROOT / name) for name in ("suite", "tasks", "methods", "leaderboards"))
 DEPTH = 3
 """How deep collections and fields are looked into."""
 
@@ -62,16 +63,18 @@ class Journey:
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         """See `sys.setprofile`."""
         code = frame.f_code
-        folder = next((root for root in ALL if code.co_filename.startswith(root)), None)
-        if event != "call" or folder is None or code.co_name.startswith("<"):
+        ours = code.co_filename.startswith(FOLDERS)
+        if event != "call" or not ours or code.co_name.startswith("<"):
             return
-        stop = (code.co_filename[len(folder) :], code.co_qualname)
+        stop = (code.co_filename[len(str(ROOT)) :], code.co_qualname)
         if stop in self.stops:
             return
         sys.setprofile(None)
         try:
             if any(holds(value, self.wanted) for value in list(frame.f_locals.values())):
                 self.stops[stop] = None
+        except Exception:  # noqa: S110 - an object that is not finished yet has no fields
+            pass
         finally:
             sys.setprofile(self)
 
@@ -98,8 +101,6 @@ def main() -> None:
     files = {file for file, _ in journey.stops}
     print(f"{len(journey.stops)} stops in {len(files)} files")
 
-
-ALL = tuple({str(Path(root).parent) for root in ROOTS})
 
 if __name__ == "__main__":
     main()
