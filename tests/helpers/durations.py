@@ -1,4 +1,4 @@
-"""Which test files take long, by `pytest --durations=0` on a quiet machine."""
+"""Which test files take long (`pytest --durations=0` tells)."""
 
 from __future__ import annotations
 
