@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from greaves.base.conversation import Conversation
-from greaves.base.errors import ModelError
+from greaves.base.errors import ModelError, RegistryError
 from greaves.base.records import content_hash
 from greaves.base.registry import Registry, registry
 from greaves.base.store import write_json
@@ -40,6 +40,7 @@ class Part(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "kind"):
+            _check_implemented(cls)
             PARTS.register(cls.kind)(cls)
 
     @contextmanager
@@ -108,6 +109,15 @@ class Part(ABC):
 
 
 PARTS: Registry[type[Part]] = registry("part")
+
+
+def _check_implemented(part: type[Part]) -> None:
+    """Raise RegistryError where a part names a point without saying what happens there."""
+    for point in sorted(getattr(part, "points", ())):
+        method = "inside" if point in INSIDE else point
+        if getattr(part, method) is getattr(Part, method):
+            what = f"part {part.kind!r} acts on {point}, but does not say how"
+            raise RegistryError(what, do=f"implement `{method}`, or take {point} out of its points")
 
 
 def check_points(

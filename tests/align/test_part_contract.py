@@ -22,7 +22,7 @@ from greaves.align.parts.prompt_suffix import PromptSuffix
 from greaves.align.parts.steering import Steering
 from greaves.align.parts.system_prompt import SystemPrompt
 from greaves.base.conversation import Conversation, Sampling
-from greaves.base.errors import ModelError
+from greaves.base.errors import ModelError, RegistryError
 from greaves.base.records import content_hash
 from greaves.data.folders import EMBEDDED
 from greaves.data.pocket.grammar import read_response
@@ -372,3 +372,21 @@ def test_a_change_of_layers_that_loses_their_shape_is_refused(pocket: Any) -> No
         pocket.changed(Inside(layers={1: lambda hidden: hidden[:, ::2]})),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("point", "method"),
+    [
+        ("clip", "clip"),
+        ("answer", "answer"),
+        ("layers", "inside"),
+        ("conversation", "conversation"),
+    ],
+)
+def test_a_part_that_does_not_say_what_happens_at_its_point_is_refused_by_name(
+    point: str, method: str
+) -> None:
+    told = f"part 'mute' acts on {point}, but does not say how; implement `{method}`"
+    with pytest.raises(RegistryError, match=told):
+        type("Mute", (Part,), {"kind": "mute", "points": frozenset({point})})
+    assert "mute" not in PARTS.names()
